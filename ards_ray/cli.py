@@ -1,0 +1,149 @@
+"""The console script: parse, call one function."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from ards_ray.config import Settings, check_settings, to_dict
+from ards_ray.errors import ArdsError, SettingsError
+
+# The options of their own, and the settings that they stand for.
+SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",
+              "output": "output"}  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong settings, 3 too many failed conversations."""
+    parser = argparse.ArgumentParser(prog="ards-ray", description="Robust training mixtures for multimodal models.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_select(commands)
+    _add_convert(commands)
+    options = parser.parse_args(arguments)
+    console = Console(stderr=False)
+    try:
+        options.run(options, console)
+    except ArdsError as error:
+        console.file.flush()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "select",
+        help="select a training mixture out of an instruction corpus",
+        description="Select a training mixture. Without --corpus a built-in demo runs on a generated corpus.",
+        epilog=_settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings in YAML, or the name of a preset: llava-665k")
+    parser.add_argument("--corpus", metavar="FILE", nargs="+", action="extend", help="corpus files, in their order")
+    parser.add_argument("--images", metavar="DIR", help="folder of the images")
+    parser.add_argument("--model", metavar="NAME_OR_PATH", help="the proxy's checkpoint")
+    parser.add_argument("--budget", metavar="N", help="size of the mixture: below 1 a fraction, from 1 a count")
+    parser.add_argument("--output", metavar="DIR_OR_URL", help="run directory; continued if it is there")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="assignments", help="any setting, repeatable"
+    )
+    parser.add_argument("--fresh", action="store_true", help="throw away what an earlier run left in the output")
+    parser.add_argument("--retry-failed", action="store_true", help="score failed conversations again")
+    parser.add_argument("--print-config", action="store_true", help="print the settings as YAML and stop")
+    parser.add_argument("--plan", action="store_true", help="print what would be done and stop")
+    parser.set_defaults(run=_select)
+
+
+def _select(options: argparse.Namespace, console: Console) -> None:
+    settings = read_settings(options)
+    check_settings(settings)
+    if options.print_config:
+        print(yaml.safe_dump(to_dict(settings), sort_keys=False), end="")
+        return
+    # Imported late: help and settings do not wait for torch and Ray.
+    from ards_ray.cluster.job import select
+    from ards_ray.cluster.plan import plan
+    from ards_ray.demo import with_demo
+
+    if not settings.corpus.files:
+        settings = with_demo(settings)
+    if options.plan:
+        plan(settings, console)
+    else:
+        select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
+
+
+def read_settings(options: argparse.Namespace) -> Settings:
+    """The settings of the file, overridden by those of the command line.
+
+    Raises:
+        SettingsError: a key is unknown or a value is of the wrong type.
+    """
+    arguments = []
+    if options.config is not None:
+        arguments.append(f"--config={_config_file(options.config)}")
+    for assignment in options.assignments:
+        key, separator, value = assignment.partition("=")
+        if not separator:
+            raise SettingsError(f"--set {assignment}: write it as section.key=value")
+        arguments.append(f"--{key}={value}")
+    for option, key in SHORTHANDS.items():
+        value = getattr(options, option)
+        if value is not None:
+            arguments.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
+    parser = _settings_parser()
+    try:
+        values = vars(parser.instantiate(parser.parse_args(arguments)))
+    except argparse.ArgumentError as error:
+        raise SettingsError(str(error)) from error
+    del values["config"]
+    return Settings(**values)
+
+
+def _settings_parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="settings", exit_on_error=False, add_help=False)
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(Settings, as_group=True)
+    return parser
+
+
+def _settings_help() -> str:
+    text = _settings_parser().format_help()
+    return "settings, for --set and --config:\n" + text[text.index("\n\n") :]
+
+
+def _config_file(name: str) -> Path:
+    if Path(name).is_file():
+        return Path(name)
+    presets = files("ards_ray") / "presets"
+    preset = presets / f"{name}.yaml"
+    if "/" not in name and preset.is_file():
+        return Path(str(preset))
+    known = ", ".join(sorted(item.name.removesuffix(".yaml") for item in presets.iterdir()))
+    raise SettingsError(f"--config {name}: no such file, and no preset of that name; presets: {known}")
+
+
+def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "convert-checkpoint",
+        help="convert a checkpoint from the original LLaVA form to the Hugging Face format",
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="checkpoint or LoRA folder in the original form")
+    parser.add_argument("target", type=Path, metavar="OUTPUT", help="folder to make")
+    parser.add_argument("--base", type=Path, metavar="DIR", help="language model that a LoRA folder was trained on")
+    parser.add_argument("--vision-tower", type=Path, metavar="DIR", help="CLIP checkpoint, if the source has no vision weights")
+    parser.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.proxy.convert import convert_checkpoint
+
+    convert_checkpoint(options.source, options.target, options.base, options.vision_tower)
+    console.print(f"Converted: {options.target.absolute()}", soft_wrap=True, highlight=False, markup=False)

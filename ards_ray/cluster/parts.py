@@ -1,0 +1,34 @@
+"""A function over the parts of a table, as Ray Data tasks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import ray
+
+from ards_ray.run.directory import Part
+
+PARTS_PER_TASK = 8
+
+
+def map_parts(function: Callable[..., dict[str, Any]], parts: Sequence[Part], *arguments: Any) -> Iterator[dict[str, Any]]:
+    """Call `function(part, *arguments)` for each part, in tasks, yielding what it returns in any order.
+
+    Args:
+        function: Returns a small row of plain values.
+        parts: The parts.
+        arguments: Sent to each task once, through the object store.
+    """
+    if not parts:
+        return
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    blocks = min(len(parts), max(4 * cpus, len(parts) // PARTS_PER_TASK))
+    shared = ray.put((list(parts), arguments))
+    rows = ray.data.range(len(parts), override_num_blocks=blocks).map(_call, fn_args=(function, shared))
+    yield from rows.iter_rows()
+
+
+def _call(row: dict[str, Any], function: Callable[..., dict[str, Any]], shared: Any) -> dict[str, Any]:
+    if isinstance(shared, ray.ObjectRef):
+        shared = ray.get(shared)
+    parts, arguments = shared
+    return function(parts[row["id"]], *arguments)

@@ -1,0 +1,73 @@
+"""Before any work: every node sees the same output, images and model."""
+
+import uuid
+from collections.abc import Sequence
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ards_ray.config import Settings
+from ards_ray.errors import ArdsError, SettingsError
+from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.run.directory import RunDirectory
+from ards_ray.storage import locate
+
+
+def check_nodes(run: RunDirectory, settings: Settings, images: Sequence[str], model: str) -> None:
+    """Check on each node that output, corpus, images and model are there, and are the same as here.
+
+    Args:
+        run: The run.
+        settings: The run's settings.
+        images: Some image paths of the corpus that exist here.
+        model: Digest of the checkpoint here.
+
+    Raises:
+        SettingsError: names the nodes and what they do not see.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return
+    mark = f".reachable-{uuid.uuid4().hex}"
+    run.location.filesystem.open_output_stream((run.location / mark).path).close()
+    try:
+        check = ray.remote(num_cpus=0, max_retries=0)(problems_here)
+        answers = [
+            check.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
+            ).remote(run.url, mark, settings, list(images), model)
+            for node in nodes
+        ]
+        problems = [
+            f"node {node['NodeManagerAddress']} ({node['NodeName']}): {problem}"
+            for node, found in zip(nodes, ray.get(answers), strict=True)
+            for problem in found
+        ]
+    finally:
+        run.location.filesystem.delete_file((run.location / mark).path)
+    if problems:
+        raise SettingsError(
+            "not every node of the cluster sees the same files; put them on shared storage or at a URL:\n  "
+            + "\n  ".join(problems)
+        )
+
+
+def problems_here(output: str, mark: str, settings: Settings, images: Sequence[str], model: str) -> list[str]:
+    """What this node does not see of output, corpus, images and model."""
+    problems = []
+    if not RunDirectory(output).exists(mark):
+        problems.append(f"the output folder {output} is another one here")
+    if settings.corpus.images is not None:
+        folder = locate(settings.corpus.images)
+        if not folder.exists():
+            problems.append(f"the image folder {folder.url} is missing")
+        else:
+            missing = [name for name in images if not (folder / name).exists()]
+            if missing:
+                problems.append(f"the image folder {folder.url} lacks {missing[0]}")
+    try:
+        if checkpoint_digest(checkpoint_folder(str(settings.proxy.model))) != model:
+            problems.append(f"the model {settings.proxy.model} is another one here")
+    except ArdsError as error:
+        problems.append(str(error))
+    return problems

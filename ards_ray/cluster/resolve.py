@@ -1,0 +1,56 @@
+"""Settings as they mean the same on every node and in every start of a run."""
+
+from dataclasses import replace
+
+from ards_ray.cluster.resources import resolve_device
+from ards_ray.config import Settings
+from ards_ray.errors import SettingsError
+from ards_ray.proxy.checkpoint import checkpoint_folder
+from ards_ray.run.state import RunState
+from ards_ray.storage import locate
+
+
+def with_absolute_paths(settings: Settings) -> Settings:
+    """The settings with paths that mean the same wherever a task runs.
+
+    Raises:
+        SettingsError: corpus, model, output or images are missing.
+    """
+    for key, value, option in (
+        ("corpus.files", settings.corpus.files, "--corpus"),
+        ("proxy.model", settings.proxy.model, "--model"),
+        ("output", settings.output, "--output"),
+    ):
+        if not value:
+            raise SettingsError(f"{key}: not stated; give {option}")
+    images = None if settings.corpus.images is None else locate(settings.corpus.images)
+    if images is not None and not images.exists():
+        raise SettingsError(f"corpus.images: {images.url} does not exist")
+    adapter = settings.proxy.adapter and locate(settings.proxy.adapter).url
+    return replace(
+        settings,
+        corpus=replace(
+            settings.corpus,
+            files=tuple(locate(file).url for file in settings.corpus.files),
+            images=images and images.url,
+        ),
+        proxy=replace(settings.proxy, model=_absolute_model(str(settings.proxy.model)), adapter=adapter),
+        output=locate(str(settings.output)).url,
+    )
+
+
+def _absolute_model(name: str) -> str:
+    folder = checkpoint_folder(name)
+    return str(folder) if locate(name).exists() else name
+
+
+def resolve_auto(settings: Settings, state: RunState) -> Settings:
+    """Device and dtype for `auto`: those that the run was started with, else those of the cluster."""
+    before = state.stages.get("signals")
+    if before is not None:
+        recorded = before.inputs["proxy"]
+        device = recorded["device"] if settings.proxy.device == "auto" else settings.proxy.device
+        dtype = recorded["dtype"] if settings.proxy.dtype == "auto" else settings.proxy.dtype
+    else:
+        device, dtype = resolve_device(settings.proxy)
+    return replace(settings, proxy=replace(settings.proxy, device=device, dtype=dtype))  # type: ignore[arg-type]

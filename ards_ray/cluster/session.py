@@ -1,0 +1,26 @@
+"""The connection to Ray."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Ray for the time of a job: the cluster that is there (`RAY_ADDRESS`, or one on this machine), or a local one."""
+    mine = not ray.is_initialized()
+    if mine:
+        ray.init(logging_level=logging.WARNING, log_to_driver=True)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.verbose_progress = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # It warns that its own progress bars are off.
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        if mine:
+            ray.shutdown()

@@ -1,0 +1,234 @@
+"""Every setting, typed. The docstrings are the help texts.
+
+Each group says which stage's numbers it changes; `runtime` changes none.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ards_ray.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """The visual-instruction corpus.
+
+    Args:
+        files: LLaVA JSON arrays, JSON Lines or Parquet files, local or URLs, read in the order given.
+        images: Folder under which the image paths of the corpus lie, local or a URL.
+    """
+
+    files: tuple[str, ...] = ()
+    images: str | None = None
+
+
+@dataclass(frozen=True)
+class ProxySettings:
+    """The proxy: the multimodal model that scores the corpus.
+
+    Args:
+        model: Checkpoint folder in the Hugging Face format, or its name on the hub.
+        adapter: Folder of a PEFT adapter that is merged into the model.
+        dtype: Type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.
+        device: Where the proxy runs; auto takes GPUs if the cluster has any.
+        vector: Conversation vector: last token beside the attention-weighted mean, or the last token alone.
+    """
+
+    model: str | None = None
+    adapter: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    vector: Literal["attention", "last-token"] = "attention"
+
+
+@dataclass(frozen=True)
+class AttackSettings:
+    """The task-aware corruption of conversations.
+
+    Args:
+        symbol: Replace the option symbols of multiple-choice rounds.
+        permutation: Put the options of multiple-choice rounds in another order.
+        noise: Put diffusion noise on the images of other conversations.
+        symbols: The replacing symbols, in order.
+        permutations: Orders tried for each conversation; the one with the largest loss gap counts.
+        noise_step: Step of the diffusion noise schedule, 0 to 999.
+    """
+
+    symbol: bool = True
+    permutation: bool = True
+    noise: bool = True
+    symbols: str = "QWERTYU"
+    permutations: int | Literal["all"] = 1
+    noise_step: int = 300
+
+
+@dataclass(frozen=True)
+class SubgroupSettings:
+    """The worst-case evaluation subgroups.
+
+    Args:
+        cluster: Cluster the conversation vectors; without it one subgroup is taken from the whole corpus.
+        perturb: Take the largest loss gaps as members; without it members are random.
+        per_format: Clusters for each format (k).
+        members: Members of a subgroup (B).
+        candidates: Conversations of a cluster that may become members, a seeded sample, or all.
+        criterion: Members by loss gap, or in multiple choice those answered wrong under attack.
+        versions: Whether corrupted versions of multiple-choice members join as further members.
+    """
+
+    cluster: bool = True
+    perturb: bool = True
+    per_format: int = 10
+    members: int = 50
+    candidates: int | Literal["all"] = "all"
+    criterion: Literal["loss", "answer"] = "loss"
+    versions: Literal["clean", "clean+corrupted"] = "clean"
+
+
+@dataclass(frozen=True)
+class VectorSettings:
+    """How conversation vectors are compared.
+
+    Args:
+        center: Subtract the corpus's mean vector and normalise again, for clusters and scores.
+    """
+
+    center: bool = False
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """The information score.
+
+    Args:
+        aggregate: Sum over subgroups weighted by their difficulty, or the nearest subgroup alone.
+        similarity: Similarity to a subgroup: mean over its members, or its nearest member.
+        temperature: Temperature of the softmax over subgroup losses.
+    """
+
+    aggregate: Literal["weighted-sum", "subgroup-maximum"] = "weighted-sum"
+    similarity: Literal["mean", "max"] = "mean"
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class MixtureSettings:
+    """The training mixture.
+
+    Args:
+        budget: Below 1 a fraction of the corpus, from 1 a whole number of conversations.
+        exclude_members: Keep the members of subgroups out of the mixture.
+        quota: Whether each format gets its share of the budget as in the corpus.
+    """
+
+    budget: int | float = 0.3
+    exclude_members: bool = True
+    quota: Literal["none", "format"] = "none"
+
+
+@dataclass(frozen=True)
+class LimitSettings:
+    """What is still accepted.
+
+    Args:
+        failed_fraction: Largest fraction of failed conversations with which a mixture is written.
+        positions: Longest sequence, image expanded; what is longer is cut at the end.
+        pixels: Largest image, in pixels (width times height).
+    """
+
+    failed_fraction: float = 0.05
+    positions: int = 2048
+    pixels: int = 100_000_000
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """Workers and resources: what changes no number, except the two that are fixed when a run starts.
+
+    Args:
+        workers: Proxy actors; auto is one for each GPU, or one for each CPU but one.
+        threads: Torch threads of a proxy actor on a CPU.
+        shard_size: Conversations in a shard, about; fixed when the run starts.
+        batch_positions: Positions computed together; fixed when the run starts.
+    """
+
+    workers: int | Literal["auto"] = "auto"
+    threads: int = 1
+    shard_size: int = 256
+    batch_positions: int = 16_384
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a selection run.
+
+    Args:
+        corpus: The corpus.
+        proxy: The proxy model.
+        attacks: The corruption.
+        subgroups: The worst-case subgroups.
+        vectors: The comparison of vectors.
+        score: The information score.
+        mixture: The mixture.
+        limits: The limits.
+        runtime: The workers.
+        output: Run directory, local or a URL.
+        seed: Seed of everything that is drawn.
+    """
+
+    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    proxy: ProxySettings = field(default_factory=ProxySettings)
+    attacks: AttackSettings = field(default_factory=AttackSettings)
+    subgroups: SubgroupSettings = field(default_factory=SubgroupSettings)
+    vectors: VectorSettings = field(default_factory=VectorSettings)
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+    mixture: MixtureSettings = field(default_factory=MixtureSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    output: str | None = None
+    seed: int = 42
+
+
+def check_settings(settings: Settings) -> None:
+    """Check what types cannot say.
+
+    Raises:
+        SettingsError: names the key, its value and what it must be.
+    """
+    budget = settings.mixture.budget
+    rules = (
+        ("mixture.budget", budget, budget > 0 and (budget < 1 or budget == int(budget)),
+         "a fraction between 0 and 1, or a whole number of conversations from 1"),
+        ("attacks.symbols", settings.attacks.symbols,
+         len(settings.attacks.symbols) >= 2 and len(set(settings.attacks.symbols)) == len(settings.attacks.symbols),
+         "two or more different symbols"),
+        ("attacks.permutations", settings.attacks.permutations,
+         settings.attacks.permutations == "all" or settings.attacks.permutations >= 1, "1 or more, or all"),
+        ("attacks.noise_step", settings.attacks.noise_step, 0 <= settings.attacks.noise_step < 1000, "0 to 999"),
+        ("subgroups.per_format", settings.subgroups.per_format, 1 <= settings.subgroups.per_format <= 1000,
+         "1 to 1000"),
+        ("subgroups.members", settings.subgroups.members, settings.subgroups.members >= 1, "1 or more"),
+        ("subgroups.candidates", settings.subgroups.candidates,
+         settings.subgroups.candidates == "all" or settings.subgroups.candidates >= 1, "1 or more, or all"),
+        ("score.temperature", settings.score.temperature, settings.score.temperature > 0, "more than 0"),
+        ("limits.failed_fraction", settings.limits.failed_fraction, 0 <= settings.limits.failed_fraction <= 1,
+         "0 to 1"),
+        ("limits.positions", settings.limits.positions, settings.limits.positions >= 2, "2 or more"),
+        ("limits.pixels", settings.limits.pixels, settings.limits.pixels >= 1, "1 or more"),
+        ("runtime.workers", settings.runtime.workers,
+         settings.runtime.workers == "auto" or settings.runtime.workers >= 1, "1 or more, or auto"),
+        ("runtime.threads", settings.runtime.threads, settings.runtime.threads >= 1, "1 or more"),
+        ("runtime.shard_size", settings.runtime.shard_size, settings.runtime.shard_size >= 1, "1 or more"),
+        ("runtime.batch_positions", settings.runtime.batch_positions, settings.runtime.batch_positions >= 1,
+         "1 or more"),
+    )  # fmt: skip
+    for key, value, holds, wanted in rules:
+        if not holds:
+            raise SettingsError(f"{key}: {value} will not do; it must be {wanted}")
+
+
+def to_dict(settings: Settings) -> dict[str, Any]:
+    """The settings as nested plain values, as YAML writes them."""
+    values = asdict(settings)
+    values["corpus"]["files"] = list(settings.corpus.files)
+    return values

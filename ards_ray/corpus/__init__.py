@@ -1,0 +1,1 @@
+"""Instruction corpora: reading, formats, multiple choice, images, shards, and writing the mixture."""

@@ -1,0 +1,114 @@
+"""The conversation: what a corpus record says, checked."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ards_ray.errors import ConversationError
+
+IMAGE_TAG = "<image>"
+
+
+@dataclass(frozen=True)
+class Round:
+    """A question and its answer. The question that holds the image starts with `<image>`."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation that can be scored: at least one round, and an image exactly if one question shows it."""
+
+    row: int
+    format: str
+    image: str | None
+    rounds: tuple[Round, ...]
+
+
+def image_of(record: Any) -> str | None:
+    """The image path of a corpus record: a string, or a list of one.
+
+    Raises:
+        ConversationError: it is something else, several images for instance.
+    """
+    image = record.get("image") if isinstance(record, dict) else None
+    if isinstance(image, list):
+        if len(image) > 1:
+            raise ConversationError("several images", f"{len(image)} in one conversation")
+        image = image[0] if image else None
+    if image is None or image == "":
+        return None
+    if not isinstance(image, str):
+        raise ConversationError("image is not a path", type(image).__name__)
+    return image
+
+
+def normalise_turn(text: str) -> str:
+    """Put the image tag, wherever it stands in the turn, in front on a line of its own."""
+    if IMAGE_TAG not in text:
+        return text
+    return f"{IMAGE_TAG}\n{text.replace(IMAGE_TAG, '').strip()}".strip()
+
+
+def turns_of(record: Any) -> list[tuple[str, str]]:
+    """The turns of a record as (speaker, text); a leading answer without a question is left out, as LLaVA does.
+
+    Raises:
+        ConversationError: the record is no object, or its turns are malformed.
+    """
+    if not isinstance(record, dict):
+        raise ConversationError("not an object", type(record).__name__)
+    turns = record.get("conversations")
+    if not isinstance(turns, list) or not turns:
+        raise ConversationError("no conversation", "the key 'conversations' must hold a list of turns")
+    checked = []
+    for index, turn in enumerate(turns):
+        if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
+            raise ConversationError("malformed turn", f"turn {index + 1} has no text under 'value'")
+        if turn.get("from") not in ("human", "gpt"):
+            raise ConversationError("unknown speaker", f"turn {index + 1} is from {turn.get('from')!r}")
+        checked.append((turn["from"], turn["value"]))
+    return checked[1:] if checked[0][0] == "gpt" else checked
+
+
+def parse_conversation(row: int, format: str, image: str | None, record: str) -> Conversation:
+    """Check a record of the corpus and bring its turns into rounds.
+
+    Args:
+        row: Position in the corpus.
+        format: Its format (`formats.format_of`).
+        image: Path under the image folder or `file#row`, as in the conversations table.
+        record: The original JSON text.
+
+    Raises:
+        ConversationError: the conversation cannot be scored; says why.
+    """
+    content = json.loads(record)
+    turns = turns_of(content)
+    if image is None:
+        image = image_of(content)
+    if not any(speaker == "human" for speaker, _ in turns):
+        raise ConversationError("no human turn")
+    for index, (speaker, _) in enumerate(turns):
+        if speaker != ("human", "gpt")[index % 2]:
+            raise ConversationError("turns do not alternate", f"two turns in a row are from {speaker!r}")
+    if len(turns) % 2:
+        raise ConversationError("no answer", "the last question is not answered")
+    questions = [normalise_turn(text) for _, text in turns[0::2]]
+    answers = [text for _, text in turns[1::2]]
+    for index, answer in enumerate(answers):
+        if not answer.strip():
+            raise ConversationError("empty answer", f"round {index + 1}")
+        if IMAGE_TAG in answer:
+            raise ConversationError("image tag in an answer", f"round {index + 1}")
+    tags = sum(text.count(IMAGE_TAG) for speaker, text in turns if speaker == "human")
+    if tags > 1:
+        raise ConversationError("several image tags", f"{tags}, one image")
+    if tags and image is None:
+        raise ConversationError("image tag without an image")
+    if image is not None and not tags:
+        raise ConversationError("image without an image tag")
+    rounds = tuple(Round(*pair) for pair in zip(questions, answers, strict=True))
+    return Conversation(row, format, image, rounds)

@@ -1,0 +1,160 @@
+"""Images of conversations: found under the image folder or inside a Parquet file, and decoded."""
+
+import errno
+import io
+import os
+import posixpath
+import stat
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import (  # The plugins register the formats that are read here.
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+from pyarrow.fs import FileType
+
+from ards_ray.corpus.parquet import batches_of, embedded_column, open_parquet
+from ards_ray.errors import ConversationError, CorpusError
+from ards_ray.storage import Location, locate
+
+# Raster formats alone: others run programs on the file or read further files. JPEG opens MPO as well.
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+
+_BATCH_BYTES = 16 << 20
+
+# What is wrong with the path or file itself; anything else, too many open files for instance, is the machine's trouble.
+_ABSENT = (errno.ENOENT, errno.ENOTDIR)
+_UNREADABLE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
+
+def read_image(image: str, folder: Location | None, max_pixels: int) -> tuple[bytes, Image.Image]:
+    """The file under the image folder, as bytes and as an RGB image.
+
+    Raises:
+        ConversationError: there is no such image, or it cannot be used; says why.
+        OSError: the storage failed; worth another try.
+    """
+    content = _read_file(image, folder)
+    return content, decode_image(content, max_pixels)
+
+
+def decode_image(content: bytes, max_pixels: int) -> Image.Image:
+    """The RGB image in a file's bytes; of an animation the first frame. EXIF orientation is not applied.
+
+    Raises:
+        ConversationError: it is empty, no image, truncated, or has more than `max_pixels` pixels.
+    """
+    if not content:
+        raise ConversationError("image is empty")
+    try:
+        with _open_header(content) as header:
+            width, height = header.size
+            if width * height > max_pixels:
+                raise ConversationError("image is too large", f"{width} x {height} pixels")
+            return header.convert("RGB")
+    except ConversationError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ConversationError("image is too large", str(error)) from error
+    except Exception as error:
+        # PIL's plugins raise whatever a malformed file makes them stumble over.
+        raise ConversationError("image cannot be decoded", f"{type(error).__name__}: {error}") from error
+
+
+def read_embedded(file: str, rows: Sequence[int]) -> dict[int, bytes]:
+    """The bytes of the images that rows of a Parquet file embed; reads only their row groups, and nothing else in them.
+
+    Args:
+        file: Path or URL.
+        rows: Row numbers within the file.
+
+    Raises:
+        CorpusError: the file is missing or corrupt, or one of the rows embeds no image.
+        OSError: a remote storage failed; worth another try.
+    """
+    wanted = np.unique(np.asarray(rows, np.int64))
+    images: dict[int, bytes] = {}
+    with open_parquet(locate(file)) as parquet:
+        column = embedded_column(parquet.schema_arrow)
+        if column is not None:
+            for batch, numbers in batches_of(parquet, wanted, [column], _BATCH_BYTES):
+                for row, value in zip(numbers.tolist(), batch.column(0).to_pylist(), strict=True):
+                    images[row] = value["bytes"] if isinstance(value, dict) else value
+    missing = [row for row in wanted.tolist() if images.get(row) is None]
+    if missing:
+        raise CorpusError(f"{file}: row {missing[0]} embeds no image; did the file change since it was read?")
+    return images
+
+
+def _open_header(content: bytes) -> Image.Image:
+    """Open an image without reading its pixels.
+
+    As `Image.open` does, but for its check of the size: that one compares with a limit which is global to the process.
+    """
+    stream = io.BytesIO(content)
+    prefix = content[:16]
+    for name in _FORMATS:
+        factory, accept = Image.OPEN[name]
+        try:
+            # A string says that the format is known and its library is not built in.
+            accepted = accept is None or accept(prefix)
+            if accepted and not isinstance(accepted, str):
+                stream.seek(0)
+                return factory(stream, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue
+    raise UnidentifiedImageError(f"none of {', '.join(_FORMATS)}")
+
+
+def _read_file(image: str, folder: Location | None) -> bytes:
+    if folder is None:
+        raise ConversationError("no image folder", image)
+    inside = posixpath.normpath(image)
+    if posixpath.isabs(image) or inside.split("/")[0] == "..":
+        raise ConversationError("image path leaves the image folder", image)
+    if "\0" in image:
+        raise ConversationError("image not found", image)
+    return _read_local(image, folder.path) if folder.is_local else _read_remote(image, folder / inside)
+
+
+def _read_remote(image: str, file: Location) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        # fsspec says so of every file while its storage fails: asking about the file tells, or raises what is wrong.
+        kind = file.info().type
+        if kind == FileType.NotFound:
+            raise ConversationError("image not found", image) from error
+        if kind == FileType.Directory:
+            raise ConversationError("image cannot be read", f"{image} (not a file)") from error
+        raise OSError(f"{file.url}: exists and cannot be opened") from error
+
+
+def _read_local(image: str, folder: str) -> bytes:
+    try:
+        real_folder = os.path.realpath(folder)
+        real = os.path.realpath(os.path.join(folder, image))
+        if os.path.commonpath((real_folder, real)) != real_folder:
+            raise ConversationError("image path leaves the image folder", image)
+        if not stat.S_ISREG(os.stat(real).st_mode):
+            raise ConversationError("image cannot be read", f"{image} (not a file)")
+        with open(real, "rb") as stream:
+            return stream.read()
+    except ValueError as error:
+        # Characters that no file name has.
+        raise ConversationError("image not found", image) from error
+    except OSError as error:
+        if error.errno in _ABSENT:
+            raise ConversationError("image not found", image) from error
+        if error.errno in _UNREADABLE:
+            raise ConversationError("image cannot be read", f"{image} ({error.strerror})") from error
+        raise

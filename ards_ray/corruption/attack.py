@@ -1,0 +1,76 @@
+"""Which attack applies to a conversation, and what its text becomes."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from ards_ray.config import AttackSettings
+from ards_ray.corpus.choice import Choice, parse_choice
+from ards_ray.corpus.conversation import Conversation, Round
+from ards_ray.corruption.permutation import other_orders
+from ards_ray.corruption.seeds import generator
+
+Attack = Literal["symbol+permutation", "symbol", "permutation", "noise"]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What is done to a conversation.
+
+    Attributes:
+        attack: Its name, as in the column `corruption`.
+        versions: The corrupted rounds, one or several candidates; the rounds as they are under noise.
+    """
+
+    attack: Attack
+    versions: tuple[tuple[Round, ...], ...]
+
+
+def corrupt(conversation: Conversation, attacks: AttackSettings, seed: int) -> Corruption | None:
+    """The corruption of a conversation, or None where nothing is corrupted.
+
+    Multiple choice is attacked in its text, in every round that is multiple choice, each with an order of its own;
+    other conversations with an image are attacked by noise on it.
+    """
+    if conversation.format == "choice":
+        choices = [parse_choice(round.question, round.answer) for round in conversation.rounds]
+        if any(choices):
+            return _corrupt_choices(conversation, choices, attacks, seed)
+    if conversation.image is not None and attacks.noise:
+        return Corruption("noise", (conversation.rounds,))
+    return None
+
+
+def _corrupt_choices(
+    conversation: Conversation, choices: list[Choice | None], attacks: AttackSettings, seed: int
+) -> Corruption | None:
+    content = json.dumps([[round.question, round.answer] for round in conversation.rounds]).encode()
+    candidates: list[list[Choice] | None] = []
+    symbols_used = False
+    for index, choice in enumerate(choices):
+        if choice is None:
+            candidates.append(None)
+            continue
+        versions = [choice]
+        if attacks.permutation:
+            random = generator(seed, f"permutation/{index}", content)
+            orders = other_orders(len(choice.options), attacks.permutations, random)
+            versions = [choice.permuted(order) for order in orders]
+        if attacks.symbol and len(choice.options) <= len(attacks.symbols):
+            versions = [version.with_symbols(attacks.symbols) for version in versions]
+            symbols_used = True
+        candidates.append(versions)
+    names = [name for name, used in (("symbol", symbols_used), ("permutation", attacks.permutation)) if used]
+    if not names:
+        return None
+    count = max(len(versions) for versions in candidates if versions)
+    rounds = tuple(
+        tuple(
+            Round(versions[number % len(versions)].question, versions[number % len(versions)].answer)
+            if versions
+            else round
+            for round, versions in zip(conversation.rounds, candidates, strict=True)
+        )
+        for number in range(count)
+    )
+    return Corruption("+".join(names), rounds)  # type: ignore[arg-type]

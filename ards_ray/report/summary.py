@@ -1,0 +1,113 @@
+"""summary.json, and the closing tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ards_ray.report.tables import say, table_of
+from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.state import RunState, versions
+from ards_ray.stages.mixture import MIXTURE_JSON, Composition, Selection
+from ards_ray.stages.subgroups import SUBGROUPS
+
+SUMMARY = "summary.json"
+LARGEST = 20
+
+
+def summarise(
+    run: RunDirectory,
+    state: RunState,
+    signals: Sequence[Part],
+    reasons: Mapping[str, int],
+    selection: Selection,
+    counts: Composition,
+    cosines: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """The content of summary.json."""
+    subgroups = run.read_table(SUBGROUPS, ["subgroup", "format", "size", "members", "loss", "weight"])
+    scored = sum(part.details["ok"] for part in signals)
+    failed = sum(part.details["failed"] for part in signals)
+    return {
+        "conversations": scored + failed,
+        "scored": scored,
+        "failed": failed,
+        "members": int(selection.members.sum()),
+        "selected": int(selection.selected.sum()),
+        "budget": selection.wanted,
+        "failures": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        "corpus": {"formats": counts.corpus_formats, "folders": counts.corpus_folders},
+        "mixture": {"formats": counts.mixture_formats, "folders": counts.mixture_folders},
+        "subgroups": subgroups.to_pylist(),
+        "mean_cosine": cosines,
+        "batch_splits": sum(part.details["splits"] for part in signals),
+        "seconds": {name: record.seconds for name, record in state.stages.items()},
+        "versions": versions(),
+    }
+
+
+def print_summary(run: RunDirectory, console: Console) -> None:
+    """The closing tables of a finished run, and where its mixture lies."""
+    summary = run.read_json(SUMMARY)
+    for key, title in (("formats", "format"), ("folders", "source folder")):
+        console.print(_composition(title, summary["corpus"][key], summary["mixture"][key]))
+    subgroups = table_of("subgroup", "conversations", "members", "loss", "weight")
+    for item in summary["subgroups"]:
+        subgroups.add_row(
+            item["subgroup"], f"{item['size']:,}", f"{item['members']:,}", f"{item['loss']:.4f}", f"{item['weight']:.4f}"
+        )
+    console.print(subgroups)
+    if summary["failures"]:
+        print_failures(summary["failures"], console)
+    seconds = table_of("stage", "seconds")
+    for name, value in summary["seconds"].items():
+        seconds.add_row(name, f"{value:,.1f}")
+    console.print(seconds)
+    if summary["selected"] < summary["budget"]:
+        say(
+            console,
+            f"Warning: the budget asks for {summary['budget']:,} conversations, "
+            f"and there are only {summary['selected']:,} candidates.",
+        )
+    if summary["batch_splits"]:
+        say(
+            console,
+            f"Note: {summary['batch_splits']:,} batches were too large for the memory and were computed in halves; "
+            "their results may differ in the last bits.",
+        )
+    say(
+        console,
+        f"Chosen: {summary['selected']:,} of {summary['conversations']:,} conversations "
+        f"({summary['failed']:,} failed, {summary['members']:,} members of subgroups).",
+    )
+    say(console, f"Mixture: {run.url}/{MIXTURE_JSON if run.exists(MIXTURE_JSON) else 'mixture'}")
+
+
+def print_failures(reasons: Mapping[str, int], console: Console) -> None:
+    """Failures by reason, most frequent first."""
+    table = table_of("failed because", "conversations")
+    for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(escape(reason), f"{count:,}")
+    console.print(table)
+
+
+def _composition(title: str, corpus: Mapping[str, int], mixture: Mapping[str, int]) -> Table:
+    """Shares of a corpus and its mixture; beyond twenty rows the small ones stand together."""
+    table = table_of(title, "corpus", "%", "mixture", "%")
+    whole, chosen = sum(corpus.values()), sum(mixture.values())
+    rows = sorted(corpus, key=lambda name: (-corpus[name], name))
+    shown = [(escape(name), corpus[name], mixture.get(name, 0)) for name in rows[:LARGEST]]
+    if others := rows[LARGEST:]:
+        name = f"({len(others):,} others)"
+        shown.append((name, sum(corpus[item] for item in others), sum(mixture.get(item, 0) for item in others)))
+    for name, before, after in shown:
+        table.add_row(name, f"{before:,}", _percent(before, whole), f"{after:,}", _percent(after, chosen))
+    table.add_section()
+    table.add_row("all", f"{whole:,}", "", f"{chosen:,}", "")
+    return table
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "-"

@@ -1,0 +1,19 @@
+"""How tables and lines look in a terminal."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+
+def table_of(first: str, *others: str) -> Table:
+    """A plain table: names on the left, numbers on the right."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def say(console: Console, text: str) -> None:
+    """A line as it is. Paths are not broken: they are there to be copied."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,285 @@
+"""The run directory: the tables of one run, and which of their parts are whole."""
+
+import hashlib
+import io
+import json
+import os
+import posixpath
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from time import monotonic
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from pyarrow import fs as pafs
+
+from ards_ray.errors import ArdsError, SettingsError
+from ards_ray.storage import Location, locate
+
+MANIFEST = "manifest"
+RUN_FILE = "run.json"
+THREADS = 16
+SPOOLED_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished file of the run, as its manifest entry tells.
+
+    Attributes:
+        path: Path under the run directory.
+        rows: Rows of a table's part, records of another file.
+        bytes: Size of the file.
+        sha256: Checksum of the file.
+        fingerprint: Fingerprint of the stage that wrote it.
+        seconds: What it took to make.
+        details: Counts of the part that later stages need without opening it.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    fingerprint: str
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The file's name without folder and ending, the same for the parts of one shard in all tables."""
+        return posixpath.basename(self.path).rsplit(".", 1)[0]
+
+
+class _Counted(io.RawIOBase):
+    """Passes bytes on, counts them and sums them up."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream = stream
+        self.sha = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._stream.write(content)
+        self.sha.update(content)
+        size = memoryview(content).nbytes
+        self.size += size
+        return size
+
+
+class RunDirectory:
+    """A run directory, local or at a URL. Files appear whole under their final name, or not at all."""
+
+    def __init__(self, url: str):
+        self.location = locate(url)
+
+    @property
+    def url(self) -> str:
+        return self.location.url
+
+    def prepare(self) -> None:
+        """Make the folder.
+
+        Raises:
+            SettingsError: the folder holds something that is no run, or cannot be made.
+        """
+        info = self.location.info()
+        if info.type == pafs.FileType.File:
+            raise SettingsError(f"{self.url}: the output is a file; name a folder")
+        if info.type == pafs.FileType.Directory and not self.exists(RUN_FILE):
+            selector = pafs.FileSelector(self.location.path)
+            names = sorted(entry.base_name for entry in self.location.filesystem.get_file_info(selector))
+            foreign = [name for name in names if not name.startswith(".")]
+            if foreign:
+                raise SettingsError(
+                    f"{self.url}: the output folder holds something else ({', '.join(foreign[:3])}); name another folder"
+                )
+        try:
+            self.location.filesystem.create_dir(self.location.path, recursive=True)
+        except OSError as error:
+            raise SettingsError(f"{self.url}: the output folder cannot be made ({error})") from error
+
+    def exists(self, path: str) -> bool:
+        return (self.location / path).exists()
+
+    def read_bytes(self, path: str) -> bytes:
+        return (self.location / path).read_bytes()
+
+    def read_json(self, path: str) -> Any:
+        try:
+            return json.loads(self.read_bytes(path))
+        except ValueError as error:
+            raise ArdsError(f"{self.url}/{path}: not valid JSON ({error}); the file is damaged") from error
+
+    @contextmanager
+    def publish(self, path: str) -> Iterator[_Counted]:
+        """A stream whose content appears under `path` when the block ends well.
+
+        On a file system: a temporary file, synced and renamed. On an object store: one put, at the end.
+        """
+        target = self.location / path
+        if self.location.is_local:
+            folder = os.path.dirname(target.path)
+            os.makedirs(folder, exist_ok=True)
+            temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}")
+            try:
+                with open(temporary, "wb") as file:
+                    counted = _Counted(file)
+                    yield counted
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, target.path)
+                _sync_folder(folder)
+            finally:
+                if os.path.exists(temporary):
+                    os.unlink(temporary)
+            return
+        with tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES) as buffer:
+            counted = _Counted(buffer)
+            yield counted
+            buffer.seek(0)
+            with target.filesystem.open_output_stream(target.path) as stream:
+                shutil.copyfileobj(buffer, stream)
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        with self.publish(path) as stream:
+            stream.write(content)
+
+    def write_json(self, path: str, content: Any) -> None:
+        self.write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def write_table(
+        self,
+        path: str,
+        table: pa.Table,
+        stage: str,
+        started: float,
+        details: dict[str, Any] | None = None,
+        row_groups: Sequence[int] = (),
+    ) -> Part:
+        """Write a part and its manifest entry.
+
+        Args:
+            path: Path under the run directory.
+            table: Its rows.
+            stage: Fingerprint of the stage that made them.
+            started: When work on the part began (`time.monotonic`).
+            details: See `Part.details`.
+            row_groups: Rows of each row group; all in one if not given.
+        """
+        # Halves of a float have nothing to compress, and dictionaries of vectors only cost time.
+        plain = [name for name in ("vector", "centroid", "mean_member") if name in table.column_names]
+        encoded = [column.name for column in table.schema if column.name not in plain]
+        with self.publish(path) as stream:
+            with pq.ParquetWriter(
+                pa.PythonFile(stream, mode="w"),
+                table.schema,
+                compression={name: "none" if name in plain else "zstd" for name in table.column_names},
+                use_dictionary=[name for name in encoded if name != "record"],
+                write_statistics=encoded,
+            ) as writer:
+                first = 0
+                for size in row_groups or [table.num_rows]:
+                    writer.write_table(table.slice(first, size), row_group_size=max(size, 1))
+                    first += size
+        return self.record(path, table.num_rows, stream, stage, started, details)
+
+    def record(
+        self,
+        path: str,
+        rows: int,
+        written: _Counted,
+        stage: str,
+        started: float,
+        details: dict[str, Any] | None = None,
+    ) -> Part:
+        """Write the manifest entry of a published file. It is the last step: an entry means that the file is whole."""
+        part = Part(
+            path, rows, written.size, written.sha.hexdigest(), stage, round(monotonic() - started, 3), details or {}
+        )
+        self.write_json(_entry(path), asdict(part))
+        return part
+
+    def parts(self, table: str) -> list[Part]:
+        """The finished parts of a table, by path."""
+        return self._entries(f"{table}-part-")
+
+    def _entries(self, prefix: str) -> list[Part]:
+        selector = pafs.FileSelector((self.location / MANIFEST).path, allow_not_found=True)
+        names = [
+            info.base_name
+            for info in self.location.filesystem.get_file_info(selector)
+            if info.base_name.startswith(prefix) and info.base_name.endswith(".json")
+        ]
+        with ThreadPoolExecutor(THREADS) as pool:
+            entries = list(pool.map(lambda name: self.read_json(f"{MANIFEST}/{name}"), sorted(names)))
+        return sorted((Part(**entry) for entry in entries), key=lambda part: part.path)
+
+    def part(self, path: str) -> Part | None:
+        """The manifest entry of one file, or None where it is not finished."""
+        return Part(**self.read_json(_entry(path))) if self.exists(_entry(path)) else None
+
+    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A part, or some of its columns.
+
+        Raises:
+            ArdsError: the file is damaged.
+        """
+        location = self.location / path
+        try:
+            with location.filesystem.open_input_file(location.path) as file:
+                return pq.ParquetFile(file).read(columns=columns, use_threads=False)
+        except pa.ArrowInvalid as error:
+            raise ArdsError(f"{location.url}: damaged Parquet file ({error}); delete it and run again") from error
+
+    def read_columns(self, parts: Sequence[Part], columns: Sequence[str]) -> pa.Table:
+        """Some columns of many parts, in their order, read by pyarrow's own threads."""
+        paths = [(self.location / part.path).path for part in parts]
+        dataset = pads.dataset(paths, filesystem=self.location.filesystem, format="parquet")
+        return dataset.to_table(columns=list(columns))
+
+    def read_schema(self, path: str) -> pa.Schema:
+        """The schema of a part."""
+        location = self.location / path
+        with location.filesystem.open_input_file(location.path) as file:
+            return pq.ParquetFile(file).schema_arrow
+
+    def discard(self, table: str, keep: str | None = None) -> None:
+        """Delete the files of a table that another fingerprint made; entries go first."""
+        for part in self._entries(f"{table}-"):
+            if part.fingerprint != keep:
+                self.delete(_entry(part.path))
+                self.delete(part.path)
+
+    def delete(self, path: str) -> None:
+        if self.exists(path):
+            self.location.filesystem.delete_file((self.location / path).path)
+
+    def clear(self) -> None:
+        """Delete the run's tables and files, and nothing else. The run file goes last."""
+        for folder in ("manifest", "conversations", "signals", "clusters", "subgroups", "scores", "information", "mixture"):
+            if self.exists(folder):
+                self.location.filesystem.delete_dir((self.location / folder).path)
+        for name in ("config.yaml", "mixture.json", "failures.jsonl", "summary.json", RUN_FILE):
+            self.delete(name)
+
+
+def _entry(path: str) -> str:
+    return f"{MANIFEST}/{path.replace('/', '-').rsplit('.', 1)[0]}.json"
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

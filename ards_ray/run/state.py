@@ -1,0 +1,77 @@
+"""run.json: the stages of a run, what went into each, and whether it is complete."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from ards_ray import __version__
+from ards_ray.errors import RunChanged
+from ards_ray.run.directory import RUN_FILE, RunDirectory
+from ards_ray.run.fingerprint import Inputs, changes, fingerprint
+
+SCHEMA_VERSION = 1
+PACKAGES = ("ray", "torch", "transformers", "faiss-cpu", "pyarrow", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage as run.json tells it."""
+
+    fingerprint: str
+    inputs: dict[str, Any]
+    complete: bool
+    seconds: float
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the numbers."""
+    return {"ards_ray": __version__, **{name: version(name) for name in PACKAGES}}
+
+
+class RunState:
+    """The stages of a run, read from and kept in run.json."""
+
+    def __init__(self, run: RunDirectory):
+        self.run = run
+        self.stages: dict[str, StageRecord] = {}
+        if run.exists(RUN_FILE):
+            content = run.read_json(RUN_FILE)
+            if content.get("schema_version") != SCHEMA_VERSION:
+                raise RunChanged(
+                    f"{run.url}: made with schema version {content.get('schema_version')}, this is {SCHEMA_VERSION}; "
+                    "name another output or start over with --fresh"
+                )
+            self.stages = {name: StageRecord(**record) for name, record in content["stages"].items()}
+
+    def is_done(self, stage: str, inputs: Inputs) -> bool:
+        record = self.stages.get(stage)
+        return record is not None and record.complete and record.fingerprint == fingerprint(inputs)
+
+    def differences(self, stage: str, inputs: Inputs) -> list[str]:
+        """What changed since the stage was last started; nothing if it never was."""
+        record = self.stages.get(stage)
+        return changes(record.inputs, inputs) if record else []
+
+    def start(self, stage: str, inputs: Inputs) -> str:
+        """Note that a stage begins. Returns its fingerprint. Seconds add up over interruptions."""
+        stamp = fingerprint(inputs)
+        before = self.stages.get(stage)
+        spent = before.seconds if before and before.fingerprint == stamp else 0.0
+        self.stages[stage] = StageRecord(stamp, dict(inputs), False, spent)
+        self.save()
+        return stamp
+
+    def finish(self, stage: str, seconds: float) -> None:
+        record = self.stages[stage]
+        self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, round(record.seconds + seconds, 3))
+        self.save()
+
+    def save(self) -> None:
+        self.run.write_json(
+            RUN_FILE,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "stages": {name: vars(record) for name, record in self.stages.items()},
+                "versions": versions(),
+            },
+        )

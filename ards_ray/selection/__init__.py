@@ -1,0 +1,1 @@
+"""The arithmetic of ARDS: clusters, worst-case members, information scores, mixture. Arrays in, arrays out."""

@@ -1,0 +1,25 @@
+"""Conversation vectors as unit vectors, centred or not."""
+
+import warnings
+
+import numpy as np
+import torch
+
+# Vectors come out of Arrow's read-only memory, and are only read.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
+
+
+def unit(vectors: np.ndarray, center: np.ndarray | None = None) -> torch.Tensor:
+    """Unit vectors r̂, or (r̂−μ)/‖r̂−μ‖ where a centre μ is given.
+
+    Args:
+        vectors: [n, d], any float type; half precision is what the signals hold.
+        center: float32 [d], the mean of the corpus's unit vectors.
+
+    Returns:
+        float32 [n, d].
+    """
+    rows = torch.nn.functional.normalize(torch.from_numpy(vectors).float(), dim=1)
+    if center is None:
+        return rows
+    return torch.nn.functional.normalize(rows - torch.from_numpy(center), dim=1)

@@ -1,0 +1,124 @@
+"""Clusters: centroids for each format from a sample, then the cluster of every scored conversation."""
+
+from collections.abc import Sequence
+from time import monotonic
+
+import numpy as np
+import pyarrow as pa
+
+from ards_ray import schema
+from ards_ray.config import Settings
+from ards_ray.corruption.seeds import generator
+from ards_ray.corpus.formats import FORMATS
+from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.selection.clusters import SAMPLE_PER_CENTROID, assign, cluster_count, train_centroids
+from ards_ray.selection.vectors import unit
+from ards_ray.stages.vectors import read_format, read_vectors
+
+CENTROIDS = "clusters/centroids.parquet"
+CENTER = "clusters/center.parquet"
+
+
+def total(parts: Sequence[Part], detail: str) -> dict[str, int]:
+    """Rows of each format over the signals parts; `detail` is formats, scored or attacked."""
+    sums = {name: sum(part.details[detail].get(name, 0) for part in parts) for name in FORMATS}
+    return {name: count for name, count in sums.items() if count}
+
+
+def formats_to_cluster(parts: Sequence[Part], settings: Settings) -> dict[str, int]:
+    """The formats that can be corrupted, and the number of clusters of each, those with none left out."""
+    if not settings.subgroups.cluster:
+        return {}
+    scored = total(parts, "scored")
+    wanted = total(parts, "attacked") if settings.subgroups.perturb else [name for name in scored if name != "text"]
+    counts = {name: cluster_count(scored[name], settings.subgroups.per_format) for name in wanted}
+    return {name: count for name, count in counts.items() if count}
+
+
+def sum_of_units(run: RunDirectory, part: Part) -> np.ndarray:
+    """Sum of a part's unit vectors, float64 [d]."""
+    return sum(
+        unit(read_vectors(run, part, name)).numpy().sum(axis=0, dtype=np.float64) for name in part.details["formats"]
+    )  # type: ignore[return-value]
+
+
+def sample_vectors(
+    run: RunDirectory, parts: Sequence[Part], format: str, size: int, seed: int, center: np.ndarray | None
+) -> np.ndarray:
+    """A seeded sample of a format's vectors, float32 [at most size, d] of unit length.
+
+    Whole parts are taken in a drawn order until there is enough: conversations are spread over the parts by the hash
+    of their image, and reading some parts is much less than reading a row here and there in all of them.
+    """
+    holding = [part for part in parts if part.details["scored"].get(format)]
+    order = generator(seed, "sample", format.encode()).permutation(len(holding))
+    taken: list[np.ndarray] = []
+    missing = size
+    for index in order:
+        if missing <= 0:
+            break
+        vectors = read_vectors(run, holding[index], format)[:missing]
+        taken.append(unit(vectors, center).numpy())
+        missing -= len(vectors)
+    return np.concatenate(taken)
+
+
+def train_format(
+    run: RunDirectory, parts: Sequence[Part], format: str, k: int, settings: Settings, center: np.ndarray | None
+) -> np.ndarray:
+    """Centroids of one format, float32 [k, d]."""
+    sample = sample_vectors(run, parts, format, k * SAMPLE_PER_CENTROID, settings.seed, center)
+    return train_centroids(sample, k, settings.seed)
+
+
+def write_centroids(run: RunDirectory, centroids: dict[str, np.ndarray], width: int, stage: str, started: float) -> None:
+    rows = [(name, index, row) for name, block in centroids.items() for index, row in enumerate(block)]
+    table = pa.Table.from_arrays(
+        [
+            pa.array([name for name, _, _ in rows], type=pa.string()),
+            pa.array([index for _, index, _ in rows], type=pa.int16()),
+            schema.vector_column(np.array([row for _, _, row in rows], dtype=np.float32).reshape(-1, width), width),
+        ],
+        schema=schema.centroids(width),
+    )
+    run.write_table(CENTROIDS, table, stage, started)
+
+
+def read_centroids(run: RunDirectory) -> dict[str, np.ndarray]:
+    """float32 [k, d] for each format."""
+    table = run.read_table(CENTROIDS)
+    formats = np.array(table["format"].to_pylist(), dtype=object)
+    vectors = schema.vectors_of(table["centroid"])
+    return {name: vectors[formats == name] for name in FORMATS if name in formats}
+
+
+def write_center(run: RunDirectory, center: np.ndarray, stage: str, started: float) -> None:
+    table = pa.table({"center": schema.vector_column(center.astype(np.float32)[None], len(center))})
+    run.write_table(CENTER, table, stage, started)
+
+
+def read_center(run: RunDirectory, settings: Settings) -> np.ndarray | None:
+    """The corpus's mean unit vector, float32 [d], where vectors are centred."""
+    return schema.vectors_of(run.read_table(CENTER)["center"])[0] if settings.vectors.center else None
+
+
+def assign_part(
+    run: RunDirectory, part: Part, centroids: dict[str, np.ndarray], center: np.ndarray | None, stage: str
+) -> Part:
+    """Write the clusters part of a signals part: its scored rows, with the cluster of those whose format has any."""
+    started = monotonic()
+    columns = ["row", "clean_loss", "corrupted_loss", "corrupted_correct"]
+    tables = []
+    for name in part.details["formats"]:
+        clustered = name in centroids
+        rows = read_format(run, part, name, [*columns, *(["vector"] if clustered else [])])
+        cluster = pa.nulls(rows.num_rows, pa.int16())
+        if clustered and rows.num_rows:
+            cluster = pa.array(assign(schema.vectors_of(rows["vector"]), centroids[name], center))
+        values = {
+            "format": pa.array([name] * rows.num_rows, type=pa.string()),
+            "cluster": cluster,
+            **{column: rows[column] for column in columns},
+        }
+        tables.append(pa.table({field.name: values[field.name] for field in schema.CLUSTERS}).cast(schema.CLUSTERS))
+    return run.write_table(f"clusters/{part.name}.parquet", pa.concat_tables(tables).combine_chunks(), stage, started)

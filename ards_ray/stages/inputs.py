@@ -1,0 +1,91 @@
+"""What the numbers of each stage depend on: the contents of its fingerprint."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ards_ray.config import Settings
+from ards_ray.corpus.readers import is_parquet
+from ards_ray.run.directory import Part
+from ards_ray.run.fingerprint import digest
+from ards_ray.storage import locate
+
+# Raised when a stage's code changes its numbers.
+VERSIONS = {"conversations": 1, "signals": 1, "clusters": 1, "subgroups": 1, "scores": 1, "mixture": 1}
+
+
+def conversations_inputs(settings: Settings, corpus: Sequence[str]) -> dict[str, Any]:
+    """Inputs of the conversations stage; `corpus` holds a digest of each corpus file."""
+    return {
+        "version": VERSIONS["conversations"],
+        "corpus.files": list(corpus),
+        "runtime.shard_size": settings.runtime.shard_size,
+    }
+
+
+def signals_inputs(settings: Settings, conversations: str, model: str, adapter: str | None) -> dict[str, Any]:
+    """Inputs of the signals stage: the conversations' fingerprint, digests of the checkpoint and the settings."""
+    proxy = asdict(settings.proxy)
+    return {
+        "version": VERSIONS["signals"],
+        "conversations": conversations,
+        "proxy": {**proxy, "model": model, "adapter": adapter},
+        "attacks": asdict(settings.attacks),
+        "limits": {"positions": settings.limits.positions, "pixels": settings.limits.pixels},
+        "runtime.batch_positions": settings.runtime.batch_positions,
+        "seed": settings.seed,
+    }
+
+
+def clusters_inputs(settings: Settings, signals: Sequence[Part]) -> dict[str, Any]:
+    """Inputs of the clusters stage: the very signals, since failed rows may have been scored again."""
+    return {
+        "version": VERSIONS["clusters"],
+        "signals": digest(f"{part.path} {part.sha256}" for part in signals),
+        "subgroups": {
+            "cluster": settings.subgroups.cluster,
+            "perturb": settings.subgroups.perturb,
+            "per_format": settings.subgroups.per_format,
+        },
+        "vectors": asdict(settings.vectors),
+        "seed": settings.seed,
+    }
+
+
+def subgroups_inputs(settings: Settings, clusters: str) -> dict[str, Any]:
+    return {
+        "version": VERSIONS["subgroups"],
+        "clusters": clusters,
+        "subgroups": asdict(settings.subgroups),
+        "score.temperature": settings.score.temperature,
+    }
+
+
+def scores_inputs(settings: Settings, subgroups: str) -> dict[str, Any]:
+    return {"version": VERSIONS["scores"], "subgroups": subgroups, "score": asdict(settings.score)}
+
+
+def mixture_inputs(settings: Settings, scores: str) -> dict[str, Any]:
+    return {"version": VERSIONS["mixture"], "scores": scores, "mixture": asdict(settings.mixture)}
+
+
+def corpus_digest(file: str) -> str:
+    """A digest of a corpus file's content.
+
+    A Parquet file, which may hold hundreds of gigabytes of images, is told by its size and its footer, which states
+    the place, size and range of every column chunk.
+    """
+    location = locate(file)
+    sha = hashlib.sha256()
+    with location.filesystem.open_input_file(location.path) as stream:
+        if is_parquet(file):
+            size = stream.size()
+            stream.seek(size - 8)
+            footer = int.from_bytes(stream.read(4), "little")
+            stream.seek(max(0, size - 8 - footer))
+            sha.update(str(size).encode() + stream.read())
+        else:
+            while chunk := stream.read(1 << 24):
+                sha.update(chunk)
+    return sha.hexdigest()

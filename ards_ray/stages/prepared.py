@@ -1,0 +1,112 @@
+"""A shard made ready for the proxy, and its way to the actor as one row of plain Arrow values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ards_ray.proxy.sequence import TokenSequence
+
+
+@dataclass(frozen=True)
+class PreparedConversation:
+    """A conversation of the shard.
+
+    Attributes:
+        row: Position in the corpus.
+        format: Its format.
+        attack: The attack on it, or None.
+        error: Why it cannot be scored, or None.
+        versions: Its sequences: the clean one, then the corrupted ones.
+    """
+
+    row: int
+    format: str
+    attack: str | None
+    error: str | None
+    versions: tuple[TokenSequence, ...]
+
+
+@dataclass(frozen=True)
+class PreparedShard:
+    """All that the proxy needs of a shard.
+
+    Attributes:
+        name: Name of its part.
+        conversations: In row order.
+        pixels: uint8 [images, height, width, 3], noised ones among them.
+    """
+
+    name: str
+    conversations: tuple[PreparedConversation, ...]
+    pixels: np.ndarray
+
+    def to_row(self) -> dict[str, Any]:
+        """One row for Ray Data: a shard arrives whole or not at all, and nothing in it is pickled."""
+        table = pa.Table.from_pylist(
+            [
+                {
+                    "row": item.row,
+                    "format": item.format,
+                    "attack": item.attack,
+                    "error": item.error,
+                    "ids": [version.ids for version in item.versions],
+                    "targets": [version.targets for version in item.versions],
+                    "images": [version.image for version in item.versions],
+                }
+                for item in self.conversations
+            ],
+            schema=_SCHEMA,
+        )
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return {
+            "name": self.name,
+            "conversations": sink.getvalue().to_pybytes(),
+            "shape": np.array(self.pixels.shape, dtype=np.int64),
+            "pixels": self.pixels.tobytes(),
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "PreparedShard":
+        table = pa.ipc.open_stream(row["conversations"]).read_all()
+        conversations = []
+        for item in table.to_batches():
+            columns = {name: item.column(name) for name in item.schema.names}
+            for index in range(item.num_rows):
+                versions = zip(
+                    columns["ids"][index].values, columns["targets"][index].values, columns["images"][index], strict=True
+                )
+                conversations.append(
+                    PreparedConversation(
+                        row=columns["row"][index].as_py(),
+                        format=columns["format"][index].as_py(),
+                        attack=columns["attack"][index].as_py(),
+                        error=columns["error"][index].as_py(),
+                        versions=tuple(
+                            TokenSequence(
+                                ids.values.to_numpy(),
+                                targets.values.to_numpy(zero_copy_only=False),
+                                image.as_py(),
+                            )
+                            for ids, targets, image in versions
+                        ),
+                    )
+                )
+        pixels = np.frombuffer(row["pixels"], dtype=np.uint8).reshape(row["shape"])
+        return cls(row["name"], tuple(conversations), pixels)
+
+
+_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("format", pa.string()),
+        ("attack", pa.string()),
+        ("error", pa.string()),
+        ("ids", pa.list_(pa.list_(pa.int32()))),
+        ("targets", pa.list_(pa.list_(pa.bool_()))),
+        ("images", pa.list_(pa.int32())),
+    ]
+)

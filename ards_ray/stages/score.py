@@ -1,0 +1,156 @@
+"""Signals, second half: the proxy scores a prepared shard, and its part is written."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ards_ray import schema
+from ards_ray.config import Settings
+from ards_ray.corpus.formats import FORMATS
+from ards_ray.proxy.family import ProxyModel
+from ards_ray.proxy.scoring import score_sequences
+from ards_ray.proxy.sequence import SequenceScore, TokenSequence
+from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.stages.image_files import image_files_digest
+from ards_ray.stages.prepared import PreparedConversation, PreparedShard
+
+
+@dataclass(frozen=True)
+class ScoredShard:
+    """Scores of a shard.
+
+    Attributes:
+        scores: For each row those of its versions, the clean one first.
+        splits: How often a batch was split because it could not be computed whole.
+    """
+
+    scores: dict[int, list[SequenceScore]]
+    splits: int
+
+
+def vector_width(model: ProxyModel, settings: Settings) -> int:
+    """Numbers in a conversation vector."""
+    return model.hidden_size * (2 if settings.proxy.vector == "attention" else 1)
+
+
+def score_shard(
+    model: ProxyModel, settings: Settings, shard: PreparedShard, vectors: Literal["clean", "all"] = "clean"
+) -> ScoredShard:
+    """Score all versions of a shard's conversations, with vectors of the clean ones or of all."""
+    versions: list[TokenSequence] = []
+    with_vector: list[bool] = []
+    for conversation in shard.conversations:
+        versions += conversation.versions
+        with_vector += [vectors == "all" or not index for index in range(len(conversation.versions))]
+    results, splits = score_sequences(
+        model,
+        versions,
+        shard.pixels,
+        with_vector,
+        settings.proxy.vector == "attention",
+        settings.runtime.batch_positions,
+    )
+    remaining = iter(results)
+    scores = {item.row: [next(remaining) for _ in item.versions] for item in shard.conversations}
+    return ScoredShard(scores, splits)
+
+
+def strongest(scores: list[SequenceScore]) -> SequenceScore | None:
+    """The corrupted version with the largest loss gap, the first of equals, or None where nothing is corrupted."""
+    return max(scores[1:], key=lambda score: abs(score.loss - scores[0].loss), default=None)
+
+
+def write_signals(
+    run: RunDirectory,
+    settings: Settings,
+    shard: PreparedShard,
+    scored: ScoredShard,
+    width: int,
+    stage: str,
+    started: float,
+) -> Part:
+    """Write the signals part of a shard.
+
+    Rows stand by format, each format a row group, so that one format's vectors can be read alone. Where the part is
+    there already its other rows are kept: that is how failed rows are scored again.
+    """
+    path = f"signals/{shard.name}.parquet"
+    table = signals_table([_signals_row(item, scored.scores[item.row]) for item in shard.conversations], width)
+    earlier = run.part(path)
+    if earlier is not None and earlier.fingerprint == stage:
+        kept = run.read_table(path)
+        table = pa.concat_tables([kept.filter(pc.invert(pc.is_in(kept["row"], table["row"]))), table])
+    conversations = run.read_table(f"conversations/{shard.name}.parquet", ["row", "format", "image", "source"])
+    table = _by_format(table, conversations)
+    formats = table["format"].to_pylist()
+    status = table["status"].to_pylist()
+    attacks = table["corruption"].to_pylist()
+    scored_formats = [name for name, state in zip(formats, status, strict=True) if state == "ok"]
+    row_groups = Counter(formats)
+    details = {
+        "ok": len(scored_formats),
+        "failed": len(status) - len(scored_formats),
+        "formats": dict(row_groups),
+        "scored": dict(Counter(scored_formats)),
+        "attacked": dict(
+            Counter(
+                name
+                for name, state, attack in zip(formats, status, attacks, strict=True)
+                if state == "ok" and attack is not None
+            )
+        ),
+        "splits": scored.splits,
+        "images": image_files_digest(settings, conversations, table.filter(pc.equal(table["status"], "ok"))["row"]),
+    }
+    return run.write_table(
+        path, table.drop_columns(["format"]), stage, started, details, row_groups=list(row_groups.values())
+    )
+
+
+def signals_table(rows: list[dict[str, Any]], width: int) -> pa.Table:
+    """Rows of the signals table; the vector of a failed row is null."""
+    table_schema = schema.signals(width)
+    vectors = np.zeros((len(rows), width), dtype=np.float16)
+    for index, row in enumerate(rows):
+        if row["status"] == "ok":
+            vectors[index] = row["vector"]
+    columns = []
+    for field in table_schema:
+        if field.name == "vector":
+            missing = pa.array([row["status"] != "ok" for row in rows], type=pa.bool_())
+            columns.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), width, mask=missing))
+        else:
+            columns.append(pa.array([row.get(field.name) for row in rows], type=field.type))
+    return pa.Table.from_arrays(columns, schema=table_schema)
+
+
+def _signals_row(item: PreparedConversation, scores: list[SequenceScore]) -> dict[str, Any]:
+    error = item.error or next((score.error for score in scores if score.error), None)
+    if error is not None:
+        return {"row": item.row, "status": "failed", "error": error, "corruption": item.attack}
+    clean, corrupted = scores[0], strongest(scores)
+    return {
+        "row": item.row,
+        "status": "ok",
+        "vector": clean.vector,
+        "clean_loss": clean.loss,
+        "corrupted_loss": corrupted.loss if corrupted else None,
+        "clean_correct": clean.correct,
+        "corrupted_correct": corrupted.correct if corrupted else None,
+        "corruption": item.attack,
+        "target_tokens": int(item.versions[0].targets.sum()),
+        "sequence_length": len(item.versions[0]),
+    }
+
+
+def _by_format(table: pa.Table, conversations: pa.Table) -> pa.Table:
+    """The table with a column `format`, rows in the order of formats and within them of rows."""
+    of_row = dict(zip(conversations["row"].to_pylist(), conversations["format"].to_pylist(), strict=True))
+    rows = table["row"].to_pylist()
+    order = sorted(range(len(rows)), key=lambda index: (FORMATS.index(of_row[rows[index]]), rows[index]))
+    table = table.append_column("format", pa.array([of_row[row] for row in rows], type=pa.string()))
+    return table.take(pa.array(order, type=pa.int64())).combine_chunks()

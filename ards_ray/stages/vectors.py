@@ -1,0 +1,37 @@
+"""Reading conversation vectors out of the signals."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ards_ray import schema
+from ards_ray.run.directory import Part, RunDirectory
+
+
+def read_format(run: RunDirectory, part: Part, format: str, columns: list[str]) -> pa.Table:
+    """The scored rows of one format in a signals part: one row group of the file."""
+    group = list(part.details["formats"]).index(format)
+    location = run.location / part.path
+    with location.filesystem.open_input_file(location.path) as stream:
+        table = pq.ParquetFile(stream).read_row_group(group, columns=[*columns, "status"], use_threads=False)
+    if part.details["failed"]:
+        table = table.filter(pc.equal(table["status"], "ok"))
+    return table.drop_columns(["status"])
+
+
+def read_vectors(run: RunDirectory, part: Part, format: str) -> np.ndarray:
+    """Vectors float16 [n, d] of the scored rows of one format in a signals part, in row order."""
+    return schema.vectors_of(read_format(run, part, format, ["vector"])["vector"])
+
+
+def read_rows(run: RunDirectory, part: Part, rows: Mapping[str, Collection[int]]) -> dict[int, np.ndarray]:
+    """Vectors float16 [d] of some rows of a signals part, given by format."""
+    vectors = {}
+    for name, wanted in rows.items():
+        table = read_format(run, part, name, ["row", "vector"])
+        table = table.filter(pc.is_in(table["row"], pa.array(sorted(wanted), type=pa.int64())))
+        vectors.update(zip(table["row"].to_pylist(), schema.vectors_of(table["vector"]), strict=True))
+    return vectors

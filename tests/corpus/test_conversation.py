@@ -1,0 +1,133 @@
+"""Checking conversations: whatever cannot be scored fails with a reason that tells what to mend."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ards_ray.corpus.conversation import (
+    Conversation,
+    Round,
+    image_of,
+    normalise_turn,
+    parse_conversation,
+    turns_of,
+)
+from ards_ray.errors import ConversationError, reason_of
+
+
+def turns(*texts: str) -> list[dict[str, str]]:
+    return [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)]
+
+
+def parse(record: Any, image: str | None = None) -> Conversation:
+    return parse_conversation(3, "image", image, json.dumps(record))
+
+
+def reason(record: Any, image: str | None = None) -> str:
+    with pytest.raises(ConversationError) as error:
+        parse(record, image)
+    return reason_of(str(error.value))
+
+
+def test_rounds_of_a_conversation() -> None:
+    """The prompt is built from these rounds: the image tag goes in front, all else stays as it is."""
+    record = {"image": "a.jpg", "conversations": turns("What is it?\n<image>", " A cat. ", " Colour? ", "Red")}
+    expected = (Round("<image>\nWhat is it?", " A cat. "), Round(" Colour? ", "Red"))
+    assert parse(record, "a.jpg") == Conversation(3, "image", "a.jpg", expected)
+
+
+def test_text_conversation() -> None:
+    """A tenth of LLaVA-665K has no image."""
+    nothing: list[dict[str, Any]] = [{}, {"image": None}, {"image": ""}, {"image": []}]
+    for more in nothing:
+        assert parse({"conversations": turns("Hi", "Hello"), **more}).image is None
+
+
+def test_embedded_image_needs_no_path() -> None:
+    """A Parquet row's image is known by its place; what the record says about it is only a name."""
+    record = {"image": {"path": "x"}, "conversations": turns("<image>\nWhat?", "A cat.")}
+    assert parse(record, "/c.parquet#3").image == "/c.parquet#3"
+
+
+def test_image_tag_may_stand_in_a_later_question() -> None:
+    """Some conversations show the image after a first question."""
+    record = {"image": "a.jpg", "conversations": turns("Hi", "Hello", "This: <image>", "A cat.")}
+    assert parse(record).rounds[1].question == "<image>\nThis:"
+
+
+def test_a_leading_answer_is_left_out() -> None:
+    """LLaVA's training code does so; ShareGPT conversations begin in the middle."""
+    record = {"conversations": [{"from": "gpt", "value": "..."}, *turns("Hi", "Hello")]}
+    assert parse(record).rounds == (Round("Hi", "Hello"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain \n", "plain \n"),
+        ("<image>", "<image>"),
+        ("<image>\nWhat?", "<image>\nWhat?"),
+        ("What?<image>", "<image>\nWhat?"),
+        (" What <image> is? \n", "<image>\nWhat  is?"),
+        ("<image>\n\n\nWhat?", "<image>\nWhat?"),
+    ],
+)
+def test_normalised_turn(text: str, expected: str) -> None:
+    """As the reference does it: other text gives other tokens and other losses."""
+    assert normalise_turn(text) == expected
+    assert normalise_turn(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (1, "not an object"),
+        (None, "not an object"),
+        ([], "not an object"),
+        ({}, "no conversation"),
+        ({"conversations": []}, "no conversation"),
+        ({"conversations": "text"}, "no conversation"),
+        ({"conversations": None}, "no conversation"),
+        ({"conversations": ["text"]}, "malformed turn"),
+        ({"conversations": [{"from": "human"}]}, "malformed turn"),
+        ({"conversations": [{"from": "human", "value": None}]}, "malformed turn"),
+        ({"conversations": [{"from": "human", "value": 3}]}, "malformed turn"),
+        ({"conversations": [{"value": "x"}]}, "unknown speaker"),
+        ({"conversations": [{"from": "system", "value": "x"}]}, "unknown speaker"),
+        ({"conversations": [{"from": ["human"], "value": "x"}]}, "unknown speaker"),
+        ({"conversations": [{"from": "gpt", "value": "x"}]}, "no human turn"),
+        ({"conversations": [*turns("a", "b"), *turns("c", "d", "e")[1:]]}, "turns do not alternate"),
+        ({"conversations": turns("a", "b", "c")}, "no answer"),
+        ({"conversations": turns("a")}, "no answer"),
+        ({"conversations": turns("a", " \n")}, "empty answer"),
+        ({"conversations": turns("a", "<image>")}, "image tag in an answer"),
+        ({"image": "a.jpg", "conversations": turns("<image><image>", "b")}, "several image tags"),
+        ({"image": "a.jpg", "conversations": turns("<image>", "b", "<image>", "d")}, "several image tags"),
+        ({"conversations": turns("<image>", "b")}, "image tag without an image"),
+        ({"image": "a.jpg", "conversations": turns("a", "b")}, "image without an image tag"),
+        ({"image": ["a.jpg", "b.jpg"], "conversations": turns("<image>", "b")}, "several images"),
+        ({"image": 3, "conversations": turns("<image>", "b")}, "image is not a path"),
+        ({"image": {"path": "a"}, "conversations": turns("<image>", "b")}, "image is not a path"),
+    ],
+)
+def test_what_cannot_be_scored_has_a_reason(record: Any, expected: str) -> None:
+    """Failures are counted by reason, and that is what a user has to find out what is wrong with a corpus."""
+    assert reason(record) == expected
+
+
+def test_image_of_a_record() -> None:
+    """A path, or a list of one, as published sets write it."""
+    assert image_of({"image": "a.jpg"}) == "a.jpg"
+    assert image_of({"image": ["a.jpg"]}) == "a.jpg"
+    nothing: list[Any] = [{}, {"image": None}, {"image": []}, {"image": [None]}, {"image": ""}, [], None]
+    for record in nothing:
+        assert image_of(record) is None
+    with pytest.raises(ConversationError, match="image is not a path: list"):
+        image_of({"image": [["a.jpg"]]})
+
+
+def test_turns_of_a_record() -> None:
+    """What formats are told by, before a conversation is checked."""
+    assert turns_of({"conversations": turns("a", "b")}) == [("human", "a"), ("gpt", "b")]
+    assert turns_of({"conversations": [{"from": "gpt", "value": "a"}]}) == []

@@ -1,0 +1,297 @@
+"""Images: found, decoded as the reference does, and a clear reason for each one that cannot be used."""
+
+import io
+import os
+import random
+import struct
+import warnings
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ards_ray.corpus.images import decode_image, read_embedded, read_image
+from ards_ray.errors import ConversationError, CorpusError
+from ards_ray.storage import Location, locate
+
+MANY = 100_000_000
+
+
+def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def noise(mode: str, size: tuple[int, int] = (8, 6)) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    return Image.fromarray(pixels, "RGBA").convert(mode)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and has no pixels."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + b"\0\0\1\0IDAT"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Location:
+    (tmp_path / "images" / "coco").mkdir(parents=True)
+    (tmp_path / "images" / "coco" / "a.png").write_bytes(encoded(noise("RGB"), "PNG"))
+    return locate(str(tmp_path / "images"))
+
+
+def refusal(image: str, folder: Location | None) -> str:
+    with pytest.raises(ConversationError) as error:
+        read_image(image, folder, MANY)
+    return str(error.value)
+
+
+def undecodable(content: bytes, max_pixels: int = MANY) -> str:
+    with pytest.raises(ConversationError) as error:
+        decode_image(content, max_pixels)
+    return str(error.value)
+
+
+# Decoding
+
+
+@pytest.mark.filterwarnings("ignore:Palette images")
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16", "RGB"])
+def test_every_mode_becomes_rgb_as_pil_converts_it(mode: str) -> None:
+    """The reference converts with PIL: other colours would give other vectors."""
+    image = Image.fromarray(np.arange(48, dtype=np.uint16).reshape(6, 8)) if mode == "I;16" else noise(mode)
+    format = "TIFF" if mode in ("CMYK", "I;16") else "PNG"
+    content = encoded(image, format)
+    decoded = decode_image(content, MANY)
+    assert decoded.mode == "RGB"
+    assert decoded.tobytes() == Image.open(io.BytesIO(content)).convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "MPO"])
+def test_formats_are_told_by_content(format: str, folder: Location) -> None:
+    """Corpora have GIF and PNG files named .jpg (OCR-VQA does): told by name, they would all fail."""
+    more = {"save_all": True, "append_images": [noise("RGB")]} if format == "MPO" else {}
+    content = encoded(noise("RGB"), format, **more)
+    Path(folder.path, "x.jpg").write_bytes(content)
+    read, image = read_image("x.jpg", folder, MANY)
+    assert read == content
+    assert (image.mode, image.size) == ("RGB", (8, 6))
+    assert image.tobytes() == Image.open(io.BytesIO(content)).convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
+def test_first_frame_of_an_animation(format: str) -> None:
+    """One conversation, one picture: the first frame, as the reference takes."""
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("white", "black")]
+    content = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+    assert decode_image(content, MANY).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_exif_orientation_is_ignored() -> None:
+    """The reference ignores it: turned images would have other vectors than it computes."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode_image(encoded(noise("RGB"), "JPEG", exif=exif), MANY).size == (8, 6)
+
+
+def test_empty_image() -> None:
+    """A failed download is told from a broken file."""
+    assert undecodable(b"") == "image is empty"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>404</html>",
+        b"P",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+        b"\0",
+        encoded(Image.new("RGB", (8, 6)), "ICO"),
+    ],
+)
+def test_what_is_no_known_image(content: bytes) -> None:
+    """One web page saved as .jpg must cost one conversation, not the run; and PostScript is never run."""
+    assert undecodable(content).startswith("image cannot be decoded: ")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
+def test_truncated_and_damaged_images(format: str) -> None:
+    """Whatever PIL stumbles over in a damaged file becomes this conversation's failure, never the job's."""
+    content = encoded(noise("RGB", (64, 48)), format)
+    assert undecodable(content[: len(content) // 2]).startswith("image cannot be decoded: ")
+    source = random.Random(0)
+    for _ in range(50):
+        damaged = bytearray(content)
+        for _ in range(5):
+            damaged[source.randrange(min(len(damaged), 200))] = source.randrange(256)
+        with suppress(ConversationError):
+            decode_image(bytes(damaged), MANY)
+
+
+def test_size_is_checked_before_decoding() -> None:
+    """A file of some hundred bytes that claims a terabyte of pixels must not take the machine down."""
+    assert undecodable(png_header(100_000, 100_000)) == "image is too large: 100000 x 100000 pixels"
+    content = encoded(noise("RGB"), "PNG")
+    assert undecodable(content, max_pixels=47).startswith("image is too large: 8 x 6")
+    assert decode_image(content, max_pixels=48).size == (8, 6)
+
+
+def test_limit_is_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PIL's own limit is less than users may set; other code in their process still relies on it."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode_image(encoded(noise("RGB"), "PNG"), MANY).size == (8, 6)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+# Under the image folder
+
+
+@pytest.mark.parametrize(
+    "image", ["/etc/passwd", "../secret.png", "coco/../../secret.png", "link/secret.png", "out.png"]
+)
+def test_paths_that_leave_the_folder(folder: Location, tmp_path: Path, image: str) -> None:
+    """A corpus from the internet must not get to read the user's other files."""
+    (tmp_path / "secret.png").write_bytes(encoded(noise("RGB"), "PNG"))
+    (tmp_path / "images" / "link").symlink_to(tmp_path)
+    (tmp_path / "images" / "out.png").symlink_to(tmp_path / "secret.png")
+    assert refusal(image, folder) == f"image path leaves the image folder: {image}"
+
+
+def test_a_sibling_folder_with_the_same_beginning_is_outside(folder: Location, tmp_path: Path) -> None:
+    """`images-private` begins like `images`."""
+    (tmp_path / "images-private").mkdir()
+    (tmp_path / "images-private" / "a.png").write_bytes(b"x")
+    assert "leaves" in refusal("../images-private/a.png", folder)
+
+
+def test_paths_and_links_within_the_folder(folder: Location, tmp_path: Path) -> None:
+    """Folders are often put together from links; the image folder itself may be one."""
+    (tmp_path / "images" / "gqa").symlink_to("coco")
+    (tmp_path / "other").symlink_to("images")
+    for image in ("coco/a.png", "gqa/a.png", "coco/../coco/a.png", "./coco//a.png"):
+        assert read_image(image, folder, MANY)[1].size == (8, 6)
+    assert read_image("gqa/a.png", locate(str(tmp_path / "other")), MANY)[1].size == (8, 6)
+
+
+@pytest.mark.parametrize(
+    "image", ["gone.png", "coco/a.png/b.png", "gone/a.png", "dangling.png", "nul\0.png", "\udc00.png"]
+)
+def test_missing_image(folder: Location, image: str) -> None:
+    """The most common failure; its exact name is what users count and look for."""
+    Path(folder.path, "dangling.png").symlink_to("gone")
+    assert refusal(image, folder) == f"image not found: {image}"
+
+
+def test_files_that_are_no_images(folder: Location) -> None:
+    """A FIFO would hang the worker for ever; a loop of links has its reason too."""
+    os.mkfifo(Path(folder.path, "fifo.png"))
+    Path(folder.path, "loop.png").symlink_to("loop.png")
+    Path(folder.path, "empty.png").write_bytes(b"")
+    assert refusal("coco", folder) == "image cannot be read: coco (not a file)"
+    assert refusal("fifo.png", folder) == "image cannot be read: fifo.png (not a file)"
+    assert refusal("loop.png", folder).startswith("image cannot be read: loop.png (")
+    assert refusal("x" * 300 + ".png", folder).startswith("image cannot be read: xxx")
+    assert refusal("empty.png", folder) == "image is empty"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_file(folder: Location) -> None:
+    """Wrong permissions are the user's to mend, and the reason must say so."""
+    Path(folder.path, "coco", "a.png").chmod(0)
+    assert refusal("coco/a.png", folder) == "image cannot be read: coco/a.png (Permission denied)"
+
+
+def test_no_folder() -> None:
+    """A forgotten `--images` is named, not reported as so many missing files."""
+    assert refusal("a.png", None) == "no image folder: a.png"
+
+
+def test_images_in_an_object_store() -> None:
+    """The same checks hold for URLs."""
+    store = fsspec.filesystem("memory")
+    content = encoded(noise("RGB"), "PNG")
+    store.pipe({"/set/images/coco/a.png": content, "/set/secret.png": content})
+    folder = locate("memory://set/images")
+    assert read_image("coco/a.png", folder, MANY)[0] == content
+    assert read_image("x/../coco/a.png", folder, MANY)[0] == content
+    assert refusal("coco/b.png", folder) == "image not found: coco/b.png"
+    assert refusal("coco", folder) == "image cannot be read: coco (not a file)"
+    for image in ("../secret.png", "/set/secret.png", "coco/../../secret.png"):
+        assert refusal(image, folder) == f"image path leaves the image folder: {image}"
+
+
+class Failing(fsspec.AbstractFileSystem):  # type: ignore[misc]
+    """A store whose network is down."""
+
+    protocol = "failing"
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        raise TimeoutError("the network is down")
+
+    def _open(self, path: str, *args: Any, **options: Any) -> Any:
+        raise TimeoutError("the network is down")
+
+
+def test_a_failing_store_is_no_failed_conversation() -> None:
+    """An hour without network must not be recorded as a million missing images."""
+    fsspec.register_implementation("failing", Failing, clobber=True)
+    with pytest.raises(OSError, match="network is down"):
+        read_image("a.png", locate("failing://images"), MANY)
+
+
+# Embedded
+
+
+def embed(path: Path, values: list[Any], kind: pa.DataType | None = None, **options: Any) -> str:
+    pq.write_table(pa.table({"id": list(range(len(values))), "image": pa.array(values, kind)}), path, **options)
+    return str(path)
+
+
+@pytest.mark.parametrize("group", [1, 3, 100])
+def test_embedded_images_are_found_by_row(tmp_path: Path, group: int) -> None:
+    """An image of another row would be scored with this row's question, unnoticed."""
+    values = [{"bytes": b"%d" % row * 1000, "path": str(row)} for row in range(10)]
+    file = embed(tmp_path / "c.parquet", values, row_group_size=group)
+    assert read_embedded(file, [7, 0, 7, 5]) == {row: b"%d" % row * 1000 for row in (0, 5, 7)}
+    plain = embed(tmp_path / "p.parquet", [value["bytes"] for value in values], row_group_size=group)
+    assert read_embedded(plain, [9]) == {9: b"9" * 1000}
+    assert read_embedded(plain, []) == {}
+
+
+def test_only_the_row_groups_needed_are_read(tmp_path: Path) -> None:
+    """A shard needs some hundred images of a file of gigabytes. Other groups are damaged here: reading them fails."""
+    values = [{"bytes": random.Random(row).randbytes(1000), "path": None} for row in range(9)]
+    file = embed(tmp_path / "c.parquet", values, row_group_size=3)
+    content = bytearray(Path(file).read_bytes())
+    metadata = pq.ParquetFile(file).metadata
+    for group in (0, 2):
+        chunk = metadata.row_group(group).column(1)
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        content[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    Path(file).write_bytes(content)
+    assert read_embedded(file, [4])[4] == values[4]["bytes"]
+    with pytest.raises(CorpusError, match="corrupt Parquet file"):
+        read_embedded(file, [1])
+
+
+def test_rows_without_an_embedded_image(tmp_path: Path) -> None:
+    """The file was exchanged during the run: what is scored would not be what was read."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    file = embed(tmp_path / "c.parquet", [{"bytes": b"x", "path": None}, {"bytes": None, "path": "a"}, None], kind)
+    for row in (1, 2, 3, -1):
+        with pytest.raises(CorpusError, match=f"row {row} embeds no image"):
+            read_embedded(file, [0, row])
+    paths = embed(tmp_path / "p.parquet", ["a.jpg"])
+    with pytest.raises(CorpusError, match="row 0 embeds no image"):
+        read_embedded(paths, [0])
