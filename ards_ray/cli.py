@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,7 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options, console)
     except ArdsError as error:
-        console.file.flush()
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
@@ -138,7 +136,9 @@ def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("source", type=Path, metavar="SOURCE", help="checkpoint or LoRA folder in the original form")
     parser.add_argument("target", type=Path, metavar="OUTPUT", help="folder to make")
     parser.add_argument("--base", type=Path, metavar="DIR", help="language model that a LoRA folder was trained on")
-    parser.add_argument("--vision-tower", type=Path, metavar="DIR", help="CLIP checkpoint, if the source has no vision weights")
+    parser.add_argument(
+        "--vision-tower", type=Path, metavar="DIR", help="CLIP checkpoint, if the source has no vision weights"
+    )
     parser.set_defaults(run=_convert)
 
 

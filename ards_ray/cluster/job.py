@@ -1,64 +1,34 @@
-"""The selection job: the stages one after the other on Ray, each done only where it is not done yet."""
+"""The selection job: from settings to a finished run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from time import monotonic
-from typing import Any
 
-import numpy as np
-import ray
 import yaml
 from rich.console import Console
 
 from ards_ray.cluster.failure import known_cause
-from ards_ray.cluster.parts import map_parts
-from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resolve import resolve_auto, with_absolute_paths
-from ards_ray.cluster.resources import plan_workers
 from ards_ray.cluster.session import ray_session
-from ards_ray.cluster.signals import score_corrupted, score_shards
+from ards_ray.cluster.steps import (
+    Job,
+    signals_inputs,
+    write_clusters,
+    write_conversations,
+    write_mixture,
+    write_scores,
+    write_signals,
+    write_subgroups,
+)
 from ards_ray.config import Settings, check_settings, to_dict
-from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
+from ards_ray.errors import RunChanged, TooManyFailed
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import load_inputs
-from ards_ray.report.progress import StageProgress
-from ards_ray.report.summary import SUMMARY, print_failures, print_summary, summarise
+from ards_ray.report.summary import print_failures, print_summary
 from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.state import RunState
-from ards_ray.selection.information import Scorer
-from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
+from ards_ray.stages import inputs, mixture
 from ards_ray.stages.image_files import images_changed
-from ards_ray.stages.scores import score_part
-from ards_ray.stages.similarity import mean_cosines
-from ards_ray.stages.vectors import read_rows
-
-SAMPLED_IMAGES = 16
-
-
-@dataclass
-class Job:
-    """A selection run at work."""
-
-    run: RunDirectory
-    settings: Settings
-    state: RunState
-    console: Console
-    model: str
-    worked: bool = False
-
-    @contextmanager
-    def stage(self, name: str, stage_inputs: Inputs) -> Iterator[str]:
-        """A stage at work, from its start to its end in run.json. Yields its fingerprint."""
-        self.worked = True
-        started = monotonic()
-        yield self.state.start(name, stage_inputs)
-        self.state.finish(name, monotonic() - started)
-
-    def progress(self, stage: str, total: int | None, unit: str = "parts") -> StageProgress:
-        return StageProgress(self.console, stage, total, unit)
 
 
 def select(settings: Settings, console: Console, fresh: bool = False, retry_failed: bool = False) -> None:
@@ -91,13 +61,13 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
         conversation_inputs = inputs.conversations_inputs(settings, digests)
         _refuse_changes(job, conversation_inputs)
         run.write_bytes("config.yaml", yaml.safe_dump(to_dict(settings), sort_keys=False).encode())
-        parts = _write_conversations(job, conversation_inputs)
-        signals = _write_signals(job, parts, retry_failed)
+        parts = write_conversations(job, conversation_inputs)
+        signals = write_signals(job, parts, retry_failed)
         reasons = _check_failures(job, parts, signals)
-        _write_clusters(job, signals)
-        _write_subgroups(job, signals)
-        _write_scores(job, signals)
-        _write_mixture(job, parts, signals, reasons)
+        write_clusters(job, signals)
+        write_subgroups(job, signals)
+        write_scores(job, signals)
+        write_mixture(job, parts, signals, reasons)
     if not job.worked:
         console.print("Nothing to do: this run is finished.")
     print_summary(run, console)
@@ -110,7 +80,7 @@ def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
         return
     recorded = job.state.stages["conversations"].fingerprint
     differences = job.state.differences("conversations", conversation_inputs)
-    differences += job.state.differences("signals", _signals_inputs(job, recorded))
+    differences += job.state.differences("signals", signals_inputs(job, recorded))
     if differences:
         raise RunChanged(
             f"{job.run.url}: its signals were made with other settings or inputs:\n  "
@@ -127,59 +97,6 @@ def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
         )
 
 
-def _signals_inputs(job: Job, conversations_stage: str) -> dict[str, Any]:
-    adapter = job.settings.proxy.adapter
-    return inputs.signals_inputs(
-        job.settings,
-        conversations_stage,
-        job.model,
-        checkpoint_digest(checkpoint_folder(adapter)) if adapter else None,
-    )
-
-
-def _write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
-    if not job.state.is_done("conversations", stage_inputs):
-        job.run.discard("conversations")
-        with job.stage("conversations", stage_inputs) as stage, job.progress("conversations", None, "rows") as progress:
-            for part in conversations.write_conversations(job.run, job.settings, stage):
-                progress.advance(part.rows)
-    parts = job.run.parts("conversations")
-    if not conversations.can_have_subgroups(job.run, parts, job.settings):
-        raise SettingsError(
-            "nothing in this corpus can be corrupted with these attacks, so there is no worst case to select for; "
-            "see attacks.symbol, attacks.permutation, attacks.noise"
-        )
-    return parts
-
-
-def _write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[Part]:
-    stage_inputs = _signals_inputs(job, job.state.stages["conversations"].fingerprint)
-    done = {part.name: part for part in job.run.parts("signals")}
-    shards: dict[str, Sequence[int] | None] = {part.name: None for part in parts if part.name not in done}
-    if retry_failed:
-        shards.update({name: _failed_rows(job.run, part) for name, part in done.items() if part.details["failed"]})
-    if shards or not job.state.is_done("signals", stage_inputs):
-        workers = plan_workers(job.settings.runtime, job.settings.proxy.device)
-        check_nodes(job.run, job.settings, _sample_images(job.run, parts), job.model)
-        sizes = {part.name: part.rows for part in parts}
-        total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
-        with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
-            for row in score_shards(job.run, job.settings, shards, workers, job.model, stage):
-                progress.advance(row["conversations"])
-    return job.run.parts("signals")
-
-
-def _failed_rows(run: RunDirectory, part: Part) -> list[int]:
-    table = run.read_table(part.path, ["row", "status"]).to_pylist()
-    return [entry["row"] for entry in table if entry["status"] == "failed"]
-
-
-def _sample_images(run: RunDirectory, parts: Sequence[Part]) -> list[str]:
-    table = run.read_table(parts[0].path, ["image", "source"]).to_pylist()
-    names = [row["image"] for row in table if row["image"] and not row["image"].startswith(f"{row['source']}#")]
-    return names[:SAMPLED_IMAGES]
-
-
 def _check_failures(job: Job, parts: Sequence[Part], signals: Sequence[Part]) -> Mapping[str, int]:
     failed = sum(part.details["failed"] for part in signals)
     total = sum(part.rows for part in signals)
@@ -188,138 +105,7 @@ def _check_failures(job: Job, parts: Sequence[Part], signals: Sequence[Part]) ->
         print_failures(reasons, job.console)
         raise TooManyFailed(
             f"{failed:,} of {total:,} conversations failed, more than limits.failed_fraction "
-            f"({job.settings.limits.failed_fraction:g}) allows; no mixture is written, and all that was scored is kept. "
+            f"({job.settings.limits.failed_fraction:g}) allows; no mixture is written, all that was scored is kept. "
             f"See {job.run.url}/failures.jsonl; mend the corpus and use --retry-failed, or raise the limit"
         )
     return reasons
-
-
-def _write_clusters(job: Job, signals: Sequence[Part]) -> None:
-    stage_inputs = inputs.clusters_inputs(job.settings, signals)
-    if job.state.is_done("clusters", stage_inputs):
-        return
-    run, settings = job.run, job.settings
-    with job.stage("clusters", stage_inputs) as stage:
-        run.discard("clusters", keep=stage)
-        wanted = clusters.formats_to_cluster(signals, settings)
-        steps = (len(signals) if settings.vectors.center else 0) + len(wanted) + len(signals)
-        with job.progress("clusters", steps) as progress:
-            started = monotonic()
-            center = None
-            if settings.vectors.center:
-                sums = {}
-                for row in map_parts(_sum_part, signals, run.url):
-                    sums[row["name"]] = row["sum"]
-                    progress.advance()
-                count = sum(part.details["ok"] for part in signals)
-                center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
-                clusters.write_center(run, center, stage, started)
-            started = monotonic()
-            train = ray.remote(num_cpus=1)(clusters.train_format)
-            shared = ray.put(list(signals))
-            trained = {
-                name: train.remote(run, shared, name, k, settings, center) for name, k in wanted.items()
-            }
-            centroids = {}
-            for name, answer in trained.items():
-                centroids[name] = ray.get(answer)
-                progress.advance()
-            width = _vector_width(run, signals)
-            clusters.write_centroids(run, centroids, width, stage, started)
-            done = {part.name for part in run.parts("clusters")}
-            missing = [part for part in signals if part.name not in done]
-            progress.advance(len(done))
-            for _ in map_parts(_assign_part, missing, run.url, centroids, center, stage):
-                progress.advance()
-
-
-def _vector_width(run: RunDirectory, signals: Sequence[Part]) -> int:
-    return run.read_schema(signals[0].path).field("vector").type.list_size
-
-
-def _sum_part(part: Part, output: str) -> dict[str, Any]:
-    return {"name": part.name, "sum": clusters.sum_of_units(RunDirectory(output), part)}
-
-
-def _assign_part(
-    part: Part, output: str, centroids: dict[str, np.ndarray], center: np.ndarray | None, stage: str
-) -> dict[str, Any]:
-    return {"rows": clusters.assign_part(RunDirectory(output), part, centroids, center, stage).rows}
-
-
-def _write_subgroups(job: Job, signals: Sequence[Part]) -> None:
-    stage_inputs = inputs.subgroups_inputs(job.settings, job.state.stages["clusters"].fingerprint)
-    if job.state.is_done("subgroups", stage_inputs):
-        return
-    run, settings = job.run, job.settings
-    with job.stage("subgroups", stage_inputs) as stage:
-        started = monotonic()
-        found = subgroups.choose_members(run, signals, settings)
-        wanted: dict[int, dict[str, list[int]]] = {}
-        for item in found:
-            for index, name, row in zip(item.parts, item.formats, item.rows, strict=True):
-                wanted.setdefault(int(index), {}).setdefault(name, []).append(int(row))
-        places = {signals[index].name: rows for index, rows in wanted.items()}
-        vectors: dict[int, np.ndarray] = {}
-        with job.progress("subgroups", len(places)) as progress:
-            for row in map_parts(_read_members, [signals[index] for index in wanted], run.url, places):
-                vectors.update(zip(row["rows"].tolist(), row["vectors"], strict=True))
-                progress.advance()
-        corrupted: dict[int, np.ndarray] = {}
-        if settings.subgroups.versions == "clean+corrupted":
-            rows: dict[str, list[int]] = {}
-            for index, row_number in subgroups.corrupted_members(found):
-                rows.setdefault(signals[index].name, []).append(row_number)
-            workers = plan_workers(settings.runtime, settings.proxy.device)
-            corrupted = score_corrupted(run, settings, rows, workers, job.model)
-        subgroups.write_subgroups(run, settings, found, vectors, corrupted, stage, started)
-
-
-def _read_members(part: Part, output: str, places: dict[str, dict[str, list[int]]]) -> dict[str, Any]:
-    vectors = read_rows(RunDirectory(output), part, places[part.name])
-    return {"rows": np.array(list(vectors), dtype=np.int64), "vectors": np.stack(list(vectors.values()))}
-
-
-def _write_scores(job: Job, signals: Sequence[Part]) -> None:
-    stage_inputs = inputs.scores_inputs(job.settings, job.state.stages["subgroups"].fingerprint)
-    if job.state.is_done("scores", stage_inputs):
-        return
-    run, settings = job.run, job.settings
-    with job.stage("scores", stage_inputs) as stage:
-        run.discard("scores", keep=stage)
-        done = {part.name for part in run.parts("scores")}
-        missing = [part for part in signals if part.name not in done]
-        scorer = Scorer(
-            subgroups.read_yardstick(run, settings), settings.score.aggregate, settings.score.similarity
-        )
-        with job.progress("scores", len(missing)) as progress:
-            for _ in map_parts(_score_part, missing, run.url, scorer, stage):
-                progress.advance()
-
-
-def _score_part(part: Part, output: str, scorer: Scorer, stage: str) -> dict[str, Any]:
-    return {"rows": score_part(RunDirectory(output), part, scorer, stage).rows}
-
-
-def _write_mixture(
-    job: Job, parts: Sequence[Part], signals: Sequence[Part], reasons: Mapping[str, int]
-) -> None:
-    stage_inputs = inputs.mixture_inputs(job.settings, job.state.stages["scores"].fingerprint)
-    if job.state.is_done("mixture", stage_inputs) and job.run.exists(SUMMARY):
-        return
-    run, settings = job.run, job.settings
-    with job.stage("mixture", stage_inputs) as stage:
-        run.discard("mixture")
-        run.discard("information")
-        run.delete(SUMMARY)
-        with job.progress("mixture", 4, "steps") as progress:
-            selection = mixture.select(run, settings, conversations.corpus_formats(parts))
-            progress.advance()
-            mixture.write_information(run, selection, stage)
-            progress.advance()
-            mixture.write_mixture(run, parts, selection, settings.corpus.files, stage)
-            progress.advance()
-            counts = mixture.composition(run, parts, selection)
-            cosines = mean_cosines(run, signals, settings)
-            progress.advance()
-    run.write_json(SUMMARY, summarise(run, job.state, signals, reasons, selection, counts, cosines))

@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
+from ray.data import Dataset
 
 from ards_ray.run.directory import Part
 
 PARTS_PER_TASK = 8
 
 
-def map_parts(function: Callable[..., dict[str, Any]], parts: Sequence[Part], *arguments: Any) -> Iterator[dict[str, Any]]:
+def map_parts(
+    function: Callable[..., dict[str, Any]], parts: Sequence[Part], *arguments: Any
+) -> Iterator[dict[str, Any]]:
     """Call `function(part, *arguments)` for each part, in tasks, yielding what it returns in any order.
 
     Args:
@@ -23,7 +26,8 @@ def map_parts(function: Callable[..., dict[str, Any]], parts: Sequence[Part], *a
     cpus = int(ray.cluster_resources().get("CPU", 1))
     blocks = min(len(parts), max(4 * cpus, len(parts) // PARTS_PER_TASK))
     shared = ray.put((list(parts), arguments))
-    rows = ray.data.range(len(parts), override_num_blocks=blocks).map(_call, fn_args=(function, shared))
+    call: Any = _call
+    rows: Dataset = ray.data.range(len(parts), override_num_blocks=blocks).map(call, fn_args=(function, shared))
     yield from rows.iter_rows()
 
 

@@ -26,13 +26,13 @@ def with_absolute_paths(settings: Settings) -> Settings:
     images = None if settings.corpus.images is None else locate(settings.corpus.images)
     if images is not None and not images.exists():
         raise SettingsError(f"corpus.images: {images.url} does not exist")
-    adapter = settings.proxy.adapter and locate(settings.proxy.adapter).url
+    adapter = None if settings.proxy.adapter is None else locate(settings.proxy.adapter).url
     return replace(
         settings,
         corpus=replace(
             settings.corpus,
             files=tuple(locate(file).url for file in settings.corpus.files),
-            images=images and images.url,
+            images=None if images is None else images.url,
         ),
         proxy=replace(settings.proxy, model=_absolute_model(str(settings.proxy.model)), adapter=adapter),
         output=locate(str(settings.output)).url,
@@ -53,4 +53,4 @@ def resolve_auto(settings: Settings, state: RunState) -> Settings:
         dtype = recorded["dtype"] if settings.proxy.dtype == "auto" else settings.proxy.dtype
     else:
         device, dtype = resolve_device(settings.proxy)
-    return replace(settings, proxy=replace(settings.proxy, device=device, dtype=dtype))  # type: ignore[arg-type]
+    return replace(settings, proxy=replace(settings.proxy, device=device, dtype=dtype))

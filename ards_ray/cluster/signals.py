@@ -44,14 +44,16 @@ def score_shards(
     """
     items = [{"name": name, "rows": None if rows is None else list(rows)} for name, rows in shards.items()]
     shared = ray.put(items)
+    prepare: Any = _prepare
+    actor: Any = ProxyActor
     prepared = ray.data.range(len(items), override_num_blocks=len(items)).map(
-        _prepare, fn_args=(run.url, settings, shared), num_cpus=1
+        prepare, fn_args=(run.url, settings, shared), num_cpus=1
     )
     with warnings.catch_warnings():
         # Ray deprecates free remote arguments; for the number of retries it has no other name yet.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         scored = prepared.map(
-            ProxyActor,
+            actor,
             fn_constructor_args=(run.url, settings, model, stage),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers.count, initial_size=workers.count),
             num_cpus=workers.cpus,

@@ -85,7 +85,11 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
     Raises:
         ConversationError: the conversation cannot be scored; says why.
     """
-    content = json.loads(record)
+    try:
+        content = json.loads(record)
+    except RecursionError as error:
+        # How deep is too deep depends on the caller's stack: the reader may have got through.
+        raise ConversationError("nested too deeply") from error
     turns = turns_of(content)
     if image is None:
         image = image_of(content)

@@ -71,7 +71,8 @@ def rows_per_batch(file: pq.ParquetFile, group: int, bytes_per_batch: int) -> in
     """How many rows of a row group make a batch of about so many bytes; at least one."""
     metadata = file.metadata.row_group(group)
     rows: int = metadata.num_rows
-    return max(1, min(rows, bytes_per_batch * rows // max(1, metadata.total_byte_size)))
+    size: int = max(1, metadata.total_byte_size)
+    return max(1, min(rows, bytes_per_batch * rows // size))
 
 
 def batches_of(

@@ -1,5 +1,6 @@
 """Writing the mixture: the corpus's own records, in the corpus's own form."""
 
+import io
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from ards_ray.storage import locate
 _BATCH_BYTES = 32 << 20
 
 
-def write_json_array(stream: BinaryIO, records: Iterable[str]) -> int:
+def write_json_array(stream: io.RawIOBase | BinaryIO, records: Iterable[str]) -> int:
     """Write JSON texts as one array, a record in each line; returns how many."""
     count = 0
     for count, record in enumerate(records, start=1):

@@ -13,7 +13,8 @@ from ards_ray.storage import locate
 
 DEMO_OUTPUT = "runs/demo"
 # Small enough that members leave enough of every format for the mixture.
-DEMO_SUBGROUPS = {"per_format": 2, "members": 5}
+DEMO_PER_FORMAT = 2
+DEMO_MEMBERS = 5
 
 
 def with_demo(settings: Settings) -> Settings:
@@ -30,12 +31,15 @@ def with_demo(settings: Settings) -> Settings:
             os.replace(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    defaults = SubgroupSettings()
-    small = {key: value for key, value in DEMO_SUBGROUPS.items() if getattr(settings.subgroups, key) == getattr(defaults, key)}
+    subgroups = settings.subgroups
+    if subgroups.per_format == SubgroupSettings.per_format:
+        subgroups = replace(subgroups, per_format=DEMO_PER_FORMAT)
+    if subgroups.members == SubgroupSettings.members:
+        subgroups = replace(subgroups, members=DEMO_MEMBERS)
     return replace(
         settings,
         corpus=replace(settings.corpus, files=(str(folder / "corpus.json"),), images=str(folder / "images")),
         proxy=replace(settings.proxy, model=settings.proxy.model or str(folder / "checkpoint")),
-        subgroups=replace(settings.subgroups, **small),
+        subgroups=subgroups,
         output=output,
     )

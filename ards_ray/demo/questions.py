@@ -9,8 +9,38 @@ from ards_ray.demo.scenes import COLOURS, OBJECTS, SHAPES, WORDS, Scene, Thing
 _HORIZONTAL, _VERTICAL = ("left", "middle", "right"), ("upper", "central", "lower")
 _AREAS = tuple(f"{vertical} {horizontal}" for vertical in _VERTICAL for horizontal in _HORIZONTAL)
 _VOCABULARY = tuple(
-    "anchor basket candle dolphin engine feather garden hammer island jacket kettle ladder mirror needle orchard "
-    "pencil quarry ribbon saddle tunnel umbrella valley window yard acrobat bridge cactus drawer eagle forest".split()
+    [
+        "anchor",
+        "basket",
+        "candle",
+        "dolphin",
+        "engine",
+        "feather",
+        "garden",
+        "hammer",
+        "island",
+        "jacket",
+        "kettle",
+        "ladder",
+        "mirror",
+        "needle",
+        "orchard",
+        "pencil",
+        "quarry",
+        "ribbon",
+        "saddle",
+        "tunnel",
+        "umbrella",
+        "valley",
+        "window",
+        "yard",
+        "acrobat",
+        "bridge",
+        "cactus",
+        "drawer",
+        "eagle",
+        "forest",
+    ]
 )
 _MIXTURES = {"orange": "red and yellow", "green": "blue and yellow", "purple": "red and blue", "pink": "red and white"}
 _OPPOSITES = {"warm": "cold", "early": "late", "heavy": "light", "narrow": "wide", "empty": "full", "quiet": "loud"}

@@ -16,7 +16,8 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from ards_ray.errors import SettingsError
 
-MAX_SHARD_BYTES = 5 * 10**9
+# While a shard is written it is in memory twice: safetensors turns all of it into bytes first.
+MAX_SHARD_BYTES = 25 * 10**8
 EMBEDDING = "language_model.model.embed_tokens.weight"
 HEAD = "language_model.lm_head.weight"
 VISION = "vision_tower.vision_model."

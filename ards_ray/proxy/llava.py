@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,22 +24,25 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 TEXT_MODELS = ("llama", "mistral")
 
 
-def load_config(folder: Path) -> LlavaConfig:
+def load_config(folder: Path) -> Any:
     """The checkpoint's configuration.
 
     Raises:
         SettingsError: it is not one of LLaVA-1.5 with a Llama or Mistral text model.
     """
     config = LlavaConfig.from_pretrained(folder, local_files_only=True)
-    if config.text_config.model_type not in TEXT_MODELS:
+    text: Any = config.text_config
+    if text.model_type not in TEXT_MODELS:
         raise SettingsError(
-            f"{folder}: unknown text model {config.text_config.model_type!r} in LLaVA; known are {', '.join(TEXT_MODELS)}"
+            f"{folder}: unknown text model {text.model_type!r} in LLaVA; known are {', '.join(TEXT_MODELS)}"
         )
     return config
 
 
-def image_positions(config: LlavaConfig) -> int:
-    patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
+def image_positions(config: Any) -> int:
+    """Positions that a picture takes in the sequence."""
+    vision: Any = config.vision_config
+    patches: int = (vision.image_size // vision.patch_size) ** 2
     return patches + (config.vision_feature_select_strategy == "full")
 
 
@@ -107,7 +111,7 @@ class LlavaModel:
     def __init__(self, folder: Path, settings: ProxySettings):
         config = load_config(folder)
         try:
-            model = LlavaForConditionalGeneration.from_pretrained(
+            model: Any = LlavaForConditionalGeneration.from_pretrained(
                 folder,
                 dtype=getattr(torch, settings.dtype),
                 attn_implementation="sdpa",
@@ -153,9 +157,7 @@ class LlavaModel:
         """See `ProxyModel.last_layer`. Padding on the right needs no mask: a causal model never looks at it."""
         attention = self.text.layers[-1].self_attn
         seen: dict = {}
-        hook = attention.register_forward_pre_hook(
-            lambda module, args, kwargs: seen.update(kwargs), with_kwargs=True
-        )
+        hook = attention.register_forward_pre_hook(lambda module, args, kwargs: seen.update(kwargs), with_kwargs=True)
         try:
             hidden = self.text(inputs_embeds=embeddings, use_cache=False).last_hidden_state
         finally:
@@ -164,7 +166,7 @@ class LlavaModel:
         return hidden, row
 
 
-def merge_adapter(model: LlavaForConditionalGeneration, adapter: str) -> LlavaForConditionalGeneration:
+def merge_adapter(model: Any, adapter: str) -> Any:
     """Merge a PEFT adapter into the weights.
 
     Raises:
@@ -181,7 +183,7 @@ def merge_adapter(model: LlavaForConditionalGeneration, adapter: str) -> LlavaFo
 
 
 def attention_row(
-    attention: torch.nn.Module,
+    attention: Any,
     hidden: torch.Tensor,
     rotary: tuple[torch.Tensor, torch.Tensor],
     last: torch.Tensor,

@@ -93,9 +93,9 @@ def _score_batch(
     shown = [features[sequence.image] if sequence.image >= 0 else None for sequence in sequences]
     embeddings = model.embed(torch.from_numpy(ids).to(device), shown)
     last = torch.tensor([len(sequence) - 1 for sequence in sequences], device=device)
-    hidden, row = model.last_layer(embeddings, last)
+    hidden, attended = model.last_layer(embeddings, last)
     losses, correct = _losses(model, hidden, sequences)
-    vectors = conversation_vectors(hidden, row, last, attention)
+    vectors = conversation_vectors(hidden, attended, last, attention)
     return [
         SequenceScore(
             loss=losses[index],
@@ -131,9 +131,7 @@ def _losses(
     )
 
 
-def conversation_vectors(
-    hidden: torch.Tensor, row: torch.Tensor, last: torch.Tensor, attention: bool
-) -> np.ndarray:
+def conversation_vectors(hidden: torch.Tensor, row: torch.Tensor, last: torch.Tensor, attention: bool) -> np.ndarray:
     """Conversation vectors r = [H_L/‖H_L‖ ; Ĥ/‖Ĥ‖], Ĥ = Σ_{t<L} Ā_{L,t} H_t (ARDS).
 
     Args:

@@ -56,7 +56,11 @@ def print_summary(run: RunDirectory, console: Console) -> None:
     subgroups = table_of("subgroup", "conversations", "members", "loss", "weight")
     for item in summary["subgroups"]:
         subgroups.add_row(
-            item["subgroup"], f"{item['size']:,}", f"{item['members']:,}", f"{item['loss']:.4f}", f"{item['weight']:.4f}"
+            item["subgroup"],
+            f"{item['size']:,}",
+            f"{item['members']:,}",
+            f"{item['loss']:.4f}",
+            f"{item['weight']:.4f}",
         )
     console.print(subgroups)
     if summary["failures"]:

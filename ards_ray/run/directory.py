@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.storage import Location, locate
+from ards_ray.storage import locate
 
 MANIFEST = "manifest"
 RUN_FILE = "run.json"
@@ -57,7 +57,7 @@ class Part:
         return posixpath.basename(self.path).rsplit(".", 1)[0]
 
 
-class _Counted(io.RawIOBase):
+class CountedStream(io.RawIOBase):
     """Passes bytes on, counts them and sums them up."""
 
     def __init__(self, stream: IO[bytes]):
@@ -101,7 +101,7 @@ class RunDirectory:
             foreign = [name for name in names if not name.startswith(".")]
             if foreign:
                 raise SettingsError(
-                    f"{self.url}: the output folder holds something else ({', '.join(foreign[:3])}); name another folder"
+                    f"{self.url}: the output folder holds something else ({', '.join(foreign[:3])}); name another"
                 )
         try:
             self.location.filesystem.create_dir(self.location.path, recursive=True)
@@ -121,7 +121,7 @@ class RunDirectory:
             raise ArdsError(f"{self.url}/{path}: not valid JSON ({error}); the file is damaged") from error
 
     @contextmanager
-    def publish(self, path: str) -> Iterator[_Counted]:
+    def publish(self, path: str) -> Iterator[CountedStream]:
         """A stream whose content appears under `path` when the block ends well.
 
         On a file system: a temporary file, synced and renamed. On an object store: one put, at the end.
@@ -133,7 +133,7 @@ class RunDirectory:
             temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}")
             try:
                 with open(temporary, "wb") as file:
-                    counted = _Counted(file)
+                    counted = CountedStream(file)
                     yield counted
                     file.flush()
                     os.fsync(file.fileno())
@@ -144,7 +144,7 @@ class RunDirectory:
                     os.unlink(temporary)
             return
         with tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES) as buffer:
-            counted = _Counted(buffer)
+            counted = CountedStream(buffer)
             yield counted
             buffer.seek(0)
             with target.filesystem.open_output_stream(target.path) as stream:
@@ -179,25 +179,27 @@ class RunDirectory:
         # Halves of a float have nothing to compress, and dictionaries of vectors only cost time.
         plain = [name for name in ("vector", "centroid", "mean_member") if name in table.column_names]
         encoded = [column.name for column in table.schema if column.name not in plain]
-        with self.publish(path) as stream:
-            with pq.ParquetWriter(
+        with (
+            self.publish(path) as stream,
+            pq.ParquetWriter(
                 pa.PythonFile(stream, mode="w"),
                 table.schema,
                 compression={name: "none" if name in plain else "zstd" for name in table.column_names},
                 use_dictionary=[name for name in encoded if name != "record"],
                 write_statistics=encoded,
-            ) as writer:
-                first = 0
-                for size in row_groups or [table.num_rows]:
-                    writer.write_table(table.slice(first, size), row_group_size=max(size, 1))
-                    first += size
+            ) as writer,
+        ):
+            first = 0
+            for size in row_groups or [table.num_rows]:
+                writer.write_table(table.slice(first, size), row_group_size=max(size, 1))
+                first += size
         return self.record(path, table.num_rows, stream, stage, started, details)
 
     def record(
         self,
         path: str,
         rows: int,
-        written: _Counted,
+        written: CountedStream,
         stage: str,
         started: float,
         details: dict[str, Any] | None = None,
@@ -266,7 +268,16 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Delete the run's tables and files, and nothing else. The run file goes last."""
-        for folder in ("manifest", "conversations", "signals", "clusters", "subgroups", "scores", "information", "mixture"):
+        for folder in (
+            "manifest",
+            "conversations",
+            "signals",
+            "clusters",
+            "subgroups",
+            "scores",
+            "information",
+            "mixture",
+        ):
             if self.exists(folder):
                 self.location.filesystem.delete_dir((self.location / folder).path)
         for name in ("config.yaml", "mixture.json", "failures.jsonl", "summary.json", RUN_FILE):

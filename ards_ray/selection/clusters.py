@@ -43,7 +43,7 @@ def train_centroids(sample: np.ndarray, k: int, seed: int) -> np.ndarray:
         kmeans.train(sample)
     finally:
         faiss.omp_set_num_threads(threads)
-    return kmeans.centroids
+    return np.asarray(kmeans.centroids)
 
 
 def assign(vectors: np.ndarray, centroids: np.ndarray, center: np.ndarray | None) -> np.ndarray:

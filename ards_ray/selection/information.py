@@ -57,7 +57,7 @@ class Scorer:
         """Scores float32 [n] of vectors [n, d] of any float type."""
         products = self._cosines(vectors)
         if self.similarity == "max":
-            groups = torch.split(products, self.yardstick.sizes, dim=1)
+            groups = torch.split(products, list(self.yardstick.sizes), dim=1)
             products = torch.stack([group.amax(dim=1) for group in groups], dim=1)
         elif self.aggregate == "weighted-sum":
             return products[:, 0].numpy()

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from ards_ray import schema
 from ards_ray.config import Settings
-from ards_ray.corruption.seeds import generator
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corruption.seeds import generator
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.selection.clusters import SAMPLE_PER_CENTROID, assign, cluster_count, train_centroids
 from ards_ray.selection.vectors import unit
@@ -36,10 +36,9 @@ def formats_to_cluster(parts: Sequence[Part], settings: Settings) -> dict[str, i
 
 
 def sum_of_units(run: RunDirectory, part: Part) -> np.ndarray:
-    """Sum of a part's unit vectors, float64 [d]."""
-    return sum(
-        unit(read_vectors(run, part, name)).numpy().sum(axis=0, dtype=np.float64) for name in part.details["formats"]
-    )  # type: ignore[return-value]
+    """Sum of a part's unit vectors, float64 [d]; 0 where none could be scored."""
+    blocks = (unit(read_vectors(run, part, name)).numpy() for name in part.details["scored"])
+    return np.asarray(sum(block.sum(axis=0, dtype=np.float64) for block in blocks))
 
 
 def sample_vectors(
@@ -71,7 +70,9 @@ def train_format(
     return train_centroids(sample, k, settings.seed)
 
 
-def write_centroids(run: RunDirectory, centroids: dict[str, np.ndarray], width: int, stage: str, started: float) -> None:
+def write_centroids(
+    run: RunDirectory, centroids: dict[str, np.ndarray], width: int, stage: str, started: float
+) -> None:
     rows = [(name, index, row) for name, block in centroids.items() for index, row in enumerate(block)]
     table = pa.Table.from_arrays(
         [

@@ -23,8 +23,8 @@ from ards_ray.corpus.writers import parquet_mixture, parquet_schema, write_json_
 from ards_ray.errors import reason_of
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.selection.mixture import best, budget_count, format_quotas
-from ards_ray.storage import locate
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS, WHOLE_CORPUS, subgroup_name
+from ards_ray.storage import locate
 
 MIXTURE_JSON = "mixture.json"
 FAILURES = "failures.jsonl"
@@ -170,7 +170,9 @@ def _records(run: RunDirectory, conversations: Sequence[Part], chosen: np.ndarra
         for part in conversations:
             table = run.read_table(part.path, table_schema.names)
             rows = table["row"].to_numpy()
-            wanted = np.isin(rows, chosen[np.searchsorted(chosen, rows.min()) : np.searchsorted(chosen, rows.max()) + 1])
+            wanted = np.isin(
+                rows, chosen[np.searchsorted(chosen, rows.min()) : np.searchsorted(chosen, rows.max()) + 1]
+            )
             bucket = np.searchsorted(bounds, rows, side="right")
             for number in np.unique(bucket[wanted]):
                 writers[number].write_table(table.filter(pa.array(wanted & (bucket == number))))
@@ -219,7 +221,9 @@ def source_folder(image: str | None, source: str) -> str:
     return image.split("/", 1)[0] if "/" in image else "(top)"
 
 
-def write_failures(run: RunDirectory, conversations: Sequence[Part], signals: Sequence[Part], stage: str) -> Counter[str]:
+def write_failures(
+    run: RunDirectory, conversations: Sequence[Part], signals: Sequence[Part], stage: str
+) -> Counter[str]:
     """Write failures.jsonl, a line for each failed conversation in part order, and count them by reason."""
     started = monotonic()
     reasons: Counter[str] = Counter()

@@ -77,7 +77,10 @@ class PreparedShard:
             columns = {name: item.column(name) for name in item.schema.names}
             for index in range(item.num_rows):
                 versions = zip(
-                    columns["ids"][index].values, columns["targets"][index].values, columns["images"][index], strict=True
+                    columns["ids"][index].values,
+                    columns["targets"][index].values,
+                    columns["images"][index],
+                    strict=True,
                 )
                 conversations.append(
                     PreparedConversation(

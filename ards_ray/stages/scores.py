@@ -19,5 +19,7 @@ def score_part(run: RunDirectory, part: Part, scorer: Scorer, stage: str) -> Par
         table = read_format(run, part, name, ["row", "vector"])
         rows.append(table["row"].to_numpy())
         scores.append(scorer(schema.vectors_of(table["vector"])))
-    table = pa.Table.from_arrays([pa.array(np.concatenate(rows)), pa.array(np.concatenate(scores))], schema=schema.SCORES)
+    table = pa.Table.from_arrays(
+        [pa.array(np.concatenate(rows)), pa.array(np.concatenate(scores))], schema=schema.SCORES
+    )
     return run.write_table(f"scores/{part.name}.parquet", table, stage, started)

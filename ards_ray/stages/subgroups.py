@@ -221,5 +221,3 @@ def read_yardstick(run: RunDirectory, settings: Settings) -> Yardstick:
         sizes=tuple(subgroups["members"].to_pylist()),
         center=center,
     )
-
-

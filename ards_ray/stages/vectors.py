@@ -29,7 +29,7 @@ def read_vectors(run: RunDirectory, part: Part, format: str) -> np.ndarray:
 
 def read_rows(run: RunDirectory, part: Part, rows: Mapping[str, Collection[int]]) -> dict[int, np.ndarray]:
     """Vectors float16 [d] of some rows of a signals part, given by format."""
-    vectors = {}
+    vectors: dict[int, np.ndarray] = {}
     for name, wanted in rows.items():
         table = read_format(run, part, name, ["row", "vector"])
         table = table.filter(pc.is_in(table["row"], pa.array(sorted(wanted), type=pa.int64())))

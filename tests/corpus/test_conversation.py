@@ -116,6 +116,12 @@ def test_what_cannot_be_scored_has_a_reason(record: Any, expected: str) -> None:
     assert reason(record) == expected
 
 
+def test_nesting_that_is_too_deep_is_a_failed_conversation() -> None:
+    """One hostile record of some kilobytes must not end the job in the middle of scoring."""
+    with pytest.raises(ConversationError, match="nested too deeply"):
+        parse_conversation(0, "text", None, '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+
+
 def test_image_of_a_record() -> None:
     """A path, or a list of one, as published sets write it."""
     assert image_of({"image": "a.jpg"}) == "a.jpg"

@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -129,6 +130,12 @@ def test_urls_and_compressed_files(tmp_path: Path) -> None:
     file = write(tmp_path / "c.json.gz", gzip.compress(json.dumps([conversation(0)]).encode()))
     assert read(file)[0].id == "c0"
     assert read(f"file://{file}")[0].source == file
+    store = fsspec.filesystem("memory")
+    store.pipe("/sets/c.json", json.dumps([conversation(0)]).encode())
+    store.pipe("/sets/c.parquet", Path(parquet(tmp_path / "c.parquet", {"image": pa.array([b"x"])})).read_bytes())
+    assert read("memory://sets/c.json")[0].source == "memory://sets/c.json"
+    assert read("memory://sets/c.parquet")[0].image == "memory://sets/c.parquet#0"
+    assert "d.json: not found" in refusal("memory://sets/d.json")
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 1000])

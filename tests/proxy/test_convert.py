@@ -214,7 +214,7 @@ def test_mistral(tokenizer: PreTrainedTokenizerFast, tower_folder: Path, tmp_pat
 def test_vocabulary_and_processor(
     original: Original, tokenizer: PreTrainedTokenizerFast, tower_folder: Path, tmp_path: Path
 ) -> None:
-    """Texts must keep their tokens, the new ids must be where scoring cuts them off, and images must fill their places."""
+    """Texts must keep their tokens, the new ids must follow the old ones, and images must fill their places."""
     source = write_original(tmp_path / "source", original, tokenizer)
     convert_checkpoint(source, tmp_path / "output", vision_tower=tower_folder)
     config, size = load(tmp_path / "output").config, len(tokenizer)
@@ -226,11 +226,14 @@ def test_vocabulary_and_processor(
         size + 1,
         size + 1,
     )
-    assert config.text_config.vocab_size % 64 == 0 and size + 2 <= config.text_config.vocab_size < size + 66
-    assert config.text_config.rms_norm_eps == 1e-5 and config.vision_feature_layer == -2
+    assert config.text_config.vocab_size % 64 == 0
+    assert size + 2 <= config.text_config.vocab_size < size + 66
+    assert config.text_config.rms_norm_eps == 1e-5
+    assert config.vision_feature_layer == -2
     processor = AutoProcessor.from_pretrained(tmp_path / "output")
     inputs = processor(text="<image>\nWhat?", images=torch.zeros(3, 40, 30, dtype=torch.uint8), return_tensors="pt")
-    assert (inputs["input_ids"] == size).sum() == 4 and inputs["pixel_values"].shape == (1, 3, 28, 28)
+    assert (inputs["input_ids"] == size).sum() == 4
+    assert inputs["pixel_values"].shape == (1, 3, 28, 28)
 
 
 def test_new_rows_are_the_mean_and_the_dtype_stays(
@@ -243,7 +246,8 @@ def test_new_rows_are_the_mean_and_the_dtype_stays(
     convert_checkpoint(source, tmp_path / "output", vision_tower=tower_folder)
     written = load_file(tmp_path / "output" / "model.safetensors")["language_model.lm_head.weight"]
     old = original.language_model.lm_head.weight.detach()
-    assert written.dtype == torch.float16 and load(tmp_path / "output").dtype == torch.float16
+    assert written.dtype == torch.float16
+    assert load(tmp_path / "output").dtype == torch.float16
     assert json.loads((tmp_path / "output" / "config.json").read_text())["dtype"] == "float16"
     assert torch.equal(written[: len(old)], old)
     assert torch.allclose(written[len(old) :].float(), old.float().mean(dim=0), atol=1e-3)
@@ -262,7 +266,8 @@ def test_large_checkpoints_are_written_in_parts(
     convert_checkpoint(source, tmp_path / "output", vision_tower=tower_folder)
     assert_same_model(original, tokenizer, tmp_path / "output")
     sizes = [file.stat().st_size for file in (tmp_path / "output").glob("model-*.safetensors")]
-    assert len(sizes) > 1 and max(sizes) < 160_000
+    assert len(sizes) > 1
+    assert max(sizes) < 160_000
 
 
 @pytest.mark.parametrize("whole_clip", [False, True])
@@ -394,7 +399,8 @@ def test_harmful_weights_are_not_run(
         torch.save(content, file)
     with pytest.raises(SettingsError, match=r"pytorch_model\.bin: (holds something other|cannot be read)"):
         convert_checkpoint(source, tmp_path / "output", vision_tower=tower_folder)
-    assert not mark.exists() and sorted(os.listdir(tmp_path)) == ["source"]
+    assert not mark.exists()
+    assert sorted(os.listdir(tmp_path)) == ["source"]
 
 
 def test_weights_that_are_no_tensors(
@@ -536,7 +542,7 @@ def test_sentencepiece_tokenizer(
     pieces = write_sentencepiece(source, legacy)
     convert_checkpoint(source, tmp_path / "output", vision_tower=tower_folder)
     converted = AutoTokenizer.from_pretrained(tmp_path / "output")
-    for text in WORDS + ["What is é 漢 🐈?\nA  kite"]:
+    for text in [*WORDS, "What is é 漢 🐈?\nA  kite"]:
         assert converted(text).input_ids == [1, *pieces.encode(text)]
     # transformers 4 put a space in front of what follows a special token, unless `legacy` was set to false.
     following = pieces.encode("USER") if legacy in (None, True) else pieces.encode("USER")[1:]

@@ -1,0 +1,232 @@
+"""The stages of a selection on Ray, each done only where it is not done yet."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import ray
+from rich.console import Console
+
+from ards_ray.cluster.parts import map_parts
+from ards_ray.cluster.preflight import check_nodes
+from ards_ray.cluster.resources import plan_workers
+from ards_ray.cluster.signals import score_corrupted, score_shards
+from ards_ray.config import Settings
+from ards_ray.errors import SettingsError
+from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.report.progress import StageProgress
+from ards_ray.report.summary import SUMMARY, summarise
+from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.fingerprint import Inputs
+from ards_ray.run.state import RunState
+from ards_ray.selection.information import Scorer
+from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
+from ards_ray.stages.scores import score_part
+from ards_ray.stages.similarity import mean_cosines
+from ards_ray.stages.vectors import read_rows
+
+SAMPLED_IMAGES = 16
+
+
+@dataclass
+class Job:
+    """A selection run at work."""
+
+    run: RunDirectory
+    settings: Settings
+    state: RunState
+    console: Console
+    model: str
+    worked: bool = False
+
+    @contextmanager
+    def stage(self, name: str, stage_inputs: Inputs) -> Iterator[str]:
+        """A stage at work, from its start to its end in run.json. Yields its fingerprint."""
+        self.worked = True
+        started = monotonic()
+        yield self.state.start(name, stage_inputs)
+        self.state.finish(name, monotonic() - started)
+
+    def progress(self, stage: str, total: int | None, unit: str = "parts") -> StageProgress:
+        return StageProgress(self.console, stage, total, unit)
+
+
+def signals_inputs(job: Job, conversations_stage: str) -> dict[str, Any]:
+    adapter = job.settings.proxy.adapter
+    return inputs.signals_inputs(
+        job.settings,
+        conversations_stage,
+        job.model,
+        checkpoint_digest(checkpoint_folder(adapter)) if adapter else None,
+    )
+
+
+def write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
+    if not job.state.is_done("conversations", stage_inputs):
+        job.run.discard("conversations")
+        with job.stage("conversations", stage_inputs) as stage, job.progress("conversations", None, "rows") as progress:
+            for part in conversations.write_conversations(job.run, job.settings, stage):
+                progress.advance(part.rows)
+    parts = job.run.parts("conversations")
+    if not conversations.can_have_subgroups(job.run, parts, job.settings):
+        raise SettingsError(
+            "nothing in this corpus can be corrupted with these attacks, so there is no worst case to select for; "
+            "see attacks.symbol, attacks.permutation, attacks.noise"
+        )
+    return parts
+
+
+def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[Part]:
+    stage_inputs = signals_inputs(job, job.state.stages["conversations"].fingerprint)
+    done = {part.name: part for part in job.run.parts("signals")}
+    shards: dict[str, Sequence[int] | None] = {part.name: None for part in parts if part.name not in done}
+    if retry_failed:
+        shards.update({name: _failed_rows(job.run, part) for name, part in done.items() if part.details["failed"]})
+    if shards or not job.state.is_done("signals", stage_inputs):
+        workers = plan_workers(job.settings.runtime, job.settings.proxy.device)
+        check_nodes(job.run, job.settings, _sample_images(job.run, parts), job.model)
+        sizes = {part.name: part.rows for part in parts}
+        total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
+        with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
+            for row in score_shards(job.run, job.settings, shards, workers, job.model, stage):
+                progress.advance(row["conversations"])
+    return job.run.parts("signals")
+
+
+def _failed_rows(run: RunDirectory, part: Part) -> list[int]:
+    table = run.read_table(part.path, ["row", "status"]).to_pylist()
+    return [entry["row"] for entry in table if entry["status"] == "failed"]
+
+
+def _sample_images(run: RunDirectory, parts: Sequence[Part]) -> list[str]:
+    table = run.read_table(parts[0].path, ["image", "source"]).to_pylist()
+    names = [row["image"] for row in table if row["image"] and not row["image"].startswith(f"{row['source']}#")]
+    return names[:SAMPLED_IMAGES]
+
+
+def write_clusters(job: Job, signals: Sequence[Part]) -> None:
+    stage_inputs = inputs.clusters_inputs(job.settings, signals)
+    if job.state.is_done("clusters", stage_inputs):
+        return
+    run, settings = job.run, job.settings
+    with job.stage("clusters", stage_inputs) as stage:
+        run.discard("clusters", keep=stage)
+        wanted = clusters.formats_to_cluster(signals, settings)
+        steps = (len(signals) if settings.vectors.center else 0) + len(wanted) + len(signals)
+        with job.progress("clusters", steps) as progress:
+            started = monotonic()
+            center = None
+            if settings.vectors.center:
+                sums = {}
+                for row in map_parts(_sum_part, signals, run.url):
+                    sums[row["name"]] = row["sum"]
+                    progress.advance()
+                count = sum(part.details["ok"] for part in signals)
+                center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
+                clusters.write_center(run, center, stage, started)
+            started = monotonic()
+            train: Any = ray.remote(num_cpus=1)(clusters.train_format)
+            shared = ray.put(list(signals))
+            trained = {name: train.remote(run, shared, name, k, settings, center) for name, k in wanted.items()}
+            centroids = {}
+            for name, answer in trained.items():
+                centroids[name] = ray.get(answer)
+                progress.advance()
+            width = _vector_width(run, signals)
+            clusters.write_centroids(run, centroids, width, stage, started)
+            done = {part.name for part in run.parts("clusters")}
+            missing = [part for part in signals if part.name not in done]
+            progress.advance(len(done))
+            for _ in map_parts(_assign_part, missing, run.url, centroids, center, stage):
+                progress.advance()
+
+
+def _vector_width(run: RunDirectory, signals: Sequence[Part]) -> int:
+    return run.read_schema(signals[0].path).field("vector").type.list_size
+
+
+def _sum_part(part: Part, output: str) -> dict[str, Any]:
+    return {"name": part.name, "sum": clusters.sum_of_units(RunDirectory(output), part)}
+
+
+def _assign_part(
+    part: Part, output: str, centroids: dict[str, np.ndarray], center: np.ndarray | None, stage: str
+) -> dict[str, Any]:
+    return {"rows": clusters.assign_part(RunDirectory(output), part, centroids, center, stage).rows}
+
+
+def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
+    stage_inputs = inputs.subgroups_inputs(job.settings, job.state.stages["clusters"].fingerprint)
+    if job.state.is_done("subgroups", stage_inputs):
+        return
+    run, settings = job.run, job.settings
+    with job.stage("subgroups", stage_inputs) as stage:
+        started = monotonic()
+        found = subgroups.choose_members(run, signals, settings)
+        wanted: dict[int, dict[str, list[int]]] = {}
+        for item in found:
+            for index, name, row in zip(item.parts, item.formats, item.rows, strict=True):
+                wanted.setdefault(int(index), {}).setdefault(name, []).append(int(row))
+        places = {signals[index].name: rows for index, rows in wanted.items()}
+        vectors: dict[int, np.ndarray] = {}
+        with job.progress("subgroups", len(places)) as progress:
+            for row in map_parts(_read_members, [signals[index] for index in wanted], run.url, places):
+                vectors.update(zip(row["rows"].tolist(), row["vectors"], strict=True))
+                progress.advance()
+        corrupted: dict[int, np.ndarray] = {}
+        if settings.subgroups.versions == "clean+corrupted":
+            rows: dict[str, list[int]] = {}
+            for index, row_number in subgroups.corrupted_members(found):
+                rows.setdefault(signals[index].name, []).append(row_number)
+            workers = plan_workers(settings.runtime, settings.proxy.device)
+            corrupted = score_corrupted(run, settings, rows, workers, job.model)
+        subgroups.write_subgroups(run, settings, found, vectors, corrupted, stage, started)
+
+
+def _read_members(part: Part, output: str, places: dict[str, dict[str, list[int]]]) -> dict[str, Any]:
+    vectors = read_rows(RunDirectory(output), part, places[part.name])
+    return {"rows": np.array(list(vectors), dtype=np.int64), "vectors": np.stack(list(vectors.values()))}
+
+
+def write_scores(job: Job, signals: Sequence[Part]) -> None:
+    stage_inputs = inputs.scores_inputs(job.settings, job.state.stages["subgroups"].fingerprint)
+    if job.state.is_done("scores", stage_inputs):
+        return
+    run, settings = job.run, job.settings
+    with job.stage("scores", stage_inputs) as stage:
+        run.discard("scores", keep=stage)
+        done = {part.name for part in run.parts("scores")}
+        missing = [part for part in signals if part.name not in done]
+        scorer = Scorer(subgroups.read_yardstick(run, settings), settings.score.aggregate, settings.score.similarity)
+        with job.progress("scores", len(missing)) as progress:
+            for _ in map_parts(_score_part, missing, run.url, scorer, stage):
+                progress.advance()
+
+
+def _score_part(part: Part, output: str, scorer: Scorer, stage: str) -> dict[str, Any]:
+    return {"rows": score_part(RunDirectory(output), part, scorer, stage).rows}
+
+
+def write_mixture(job: Job, parts: Sequence[Part], signals: Sequence[Part], reasons: Mapping[str, int]) -> None:
+    stage_inputs = inputs.mixture_inputs(job.settings, job.state.stages["scores"].fingerprint)
+    if job.state.is_done("mixture", stage_inputs) and job.run.exists(SUMMARY):
+        return
+    run, settings = job.run, job.settings
+    with job.stage("mixture", stage_inputs) as stage:
+        run.discard("mixture")
+        run.discard("information")
+        run.delete(SUMMARY)
+        with job.progress("mixture", 4, "steps") as progress:
+            selection = mixture.select(run, settings, conversations.corpus_formats(parts))
+            progress.advance()
+            mixture.write_information(run, selection, stage)
+            progress.advance()
+            mixture.write_mixture(run, parts, selection, settings.corpus.files, stage)
+            progress.advance()
+            counts = mixture.composition(run, parts, selection)
+            cosines = mean_cosines(run, signals, settings)
+            progress.advance()
+    run.write_json(SUMMARY, summarise(run, job.state, signals, reasons, selection, counts, cosines))
