@@ -134,9 +134,10 @@ def _original_config(source: Path) -> dict[str, Any]:
     if config.get("model_type") not in TEXT_CONFIGS:
         known = ", ".join(TEXT_CONFIGS)
         raise SettingsError(f"{file}: model_type is {config.get('model_type')!r}; only {known} can be converted")
-    if config.get("mm_projector_type") != "mlp2x_gelu":
+    projector = config.get("mm_projector_type")
+    if projector != "mlp2x_gelu":
         raise SettingsError(
-            f"{file}: mm_projector_type is {config.get('mm_projector_type')!r}; only mlp2x_gelu (LLaVA-1.5) can be converted"
+            f"{file}: mm_projector_type is {projector!r}; only mlp2x_gelu, that of LLaVA-1.5, can be converted"
         )
     several = str(config.get("mm_patch_merge_type", "flat")).startswith("spatial")
     if several or str(config.get("image_aspect_ratio")).startswith("anyres"):

@@ -1,4 +1,4 @@
-"""The weights of an original LLaVA checkpoint: where each tensor lies, what it is called, and how it is written again."""
+"""The weights of an original LLaVA checkpoint: where each tensor lies, its new name, and how it is written again."""
 
 import json
 import pickle

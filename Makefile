@@ -1,0 +1,26 @@
+# Everything needs only Python 3.11 (or later), gcc and pip: the environment is made in .venv and the user's own
+# Python stays as it is.
+PYTHON ?= python3.11
+ENVIRONMENT := .venv/.made
+RUN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: $(ENVIRONMENT)
+	$(RUN)/python jobs/select.py
+
+test: check
+	$(RUN)/pytest
+
+check: $(ENVIRONMENT)
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+$(ENVIRONMENT): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv

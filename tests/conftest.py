@@ -1,0 +1,68 @@
+"""What the tests share: one Ray for the session, and a small corpus with a tiny checkpoint."""
+
+import os
+
+# Before Ray is imported: no messages home, and no cluster of the user's.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.pop("RAY_ADDRESS", None)
+
+import logging  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+CONFORMANCE = Path(__file__).parent / "conformance"
+
+
+@pytest.fixture(scope="session")
+def conformance() -> Path:
+    """Inputs and outputs of the reference implementation."""
+    return CONFORMANCE
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One local Ray with two CPUs for all tests that need one."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@dataclass(frozen=True)
+class DemoInputs:
+    """A generated corpus and checkpoint."""
+
+    corpus: Path
+    images: Path
+    model: Path
+
+
+@pytest.fixture(scope="session")
+def demo_inputs(tmp_path_factory: pytest.TempPathFactory) -> DemoInputs:
+    """140 conversations in all formats with pictures, and a tiny random LLaVA."""
+    from ards_ray.demo.checkpoint import write_checkpoint
+    from ards_ray.demo.corpus import write_corpus
+
+    folder = tmp_path_factory.mktemp("demo")
+    corpus, images = write_corpus(folder, conversations=140)
+    write_checkpoint(folder / "checkpoint", corpus)
+    return DemoInputs(corpus, images, folder / "checkpoint")
+
+
+@pytest.fixture
+def select(local_ray: None, demo_inputs: DemoInputs) -> Callable[..., int]:
+    """Runs the command `select` in this process, on the demo's inputs unless others are named; gives its exit code."""
+    from ards_ray.cli import main
+
+    def run(output: Path, *arguments: str) -> int:
+        given = {argument for argument in arguments if argument.startswith("--")}
+        defaults = {"--corpus": demo_inputs.corpus, "--images": demo_inputs.images, "--model": demo_inputs.model}
+        options = [part for name, value in defaults.items() if name not in given for part in (name, str(value))]
+        small = ["--set", "subgroups.per_format=2", "--set", "subgroups.members=3", "--set", "runtime.shard_size=64"]
+        return main(["select", "--output", str(output), *small, *options, *arguments])
+
+    return run
