@@ -29,7 +29,7 @@ from ards_ray.storage import Location, locate
 # Raster formats alone: others run programs on the file or read further files. JPEG opens MPO as well.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 8 << 20
 
 # What is wrong with the path or file itself; anything else, too many open files for instance, is the machine's trouble.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)

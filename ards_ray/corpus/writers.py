@@ -12,7 +12,7 @@ from ards_ray.corpus.parquet import batches_of, open_parquet
 from ards_ray.errors import CorpusError
 from ards_ray.storage import locate
 
-_BATCH_BYTES = 32 << 20
+_BATCH_BYTES = 8 << 20
 
 
 def write_json_array(stream: io.RawIOBase | BinaryIO, records: Iterable[str]) -> int:
