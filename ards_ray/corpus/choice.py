@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from string import ascii_uppercase
 
-_OPTION = re.compile(r"([A-Z])\. (.*)")
+# A letter without a text counts as an option, so that rendering, which puts a space there, tells it is none.
+_OPTION = re.compile(r"([A-Z])\.(?: (.*))?")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def parse_choice(question: str, answer: str) -> Choice | None:
         return None
     parsed = Choice(
         stem=tuple(lines[:first]),
-        options=tuple(match[2] for match in matches[first : last + 1] if match),
+        options=tuple(match[2] or "" for match in matches[first : last + 1] if match),
         instruction=tuple(lines[last + 1 :]),
         gold=symbols.index(answer),
         symbols=symbols,

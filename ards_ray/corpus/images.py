@@ -117,7 +117,7 @@ def _open_header(content: bytes) -> Image.Image:
 
 def _read_file(image: str, folder: Location | None) -> bytes:
     if folder is None:
-        raise ConversationError("no image folder", image)
+        raise ConversationError("image not found", f"{image} (no image folder is given)")
     inside = posixpath.normpath(image)
     if posixpath.isabs(image) or inside.split("/")[0] == "..":
         raise ConversationError("image path leaves the image folder", image)

@@ -115,10 +115,16 @@ class Pictures:
 
     def _open(self, name: str) -> Picture:
         pixels = self._settings.limits.pixels
-        if name in self._embedded:
-            content = self._embedded[name]
-            return Picture(content, decode_image(content, pixels))
-        return Picture(*read_image(name, self._folder, pixels))
+        try:
+            if name in self._embedded:
+                content = self._embedded[name]
+                return Picture(content, decode_image(content, pixels))
+            return Picture(*read_image(name, self._folder, pixels))
+        except ConversationError as error:
+            reason, _, detail = str(error).partition(": ")
+            if name in detail:
+                raise
+            raise ConversationError(reason, f"{name} ({detail})" if detail else name) from error
 
     def _add(self, image: Image.Image) -> int:
         self._pixels.append(self._inputs.pixels(image))

@@ -214,7 +214,7 @@ def test_unreadable_file(folder: Location) -> None:
 
 def test_no_folder() -> None:
     """A forgotten `--images` is named, not reported as so many missing files."""
-    assert refusal("a.png", None) == "no image folder: a.png"
+    assert refusal("a.png", None) == "image not found: a.png (no image folder is given)"
 
 
 def test_images_in_an_object_store() -> None:
