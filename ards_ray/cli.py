@@ -101,6 +101,8 @@ def read_settings(options: argparse.Namespace) -> Settings:
         values = vars(parser.instantiate(parser.parse_args(arguments)))
     except argparse.ArgumentError as error:
         raise SettingsError(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"--config {options.config}: not a text file in UTF-8 ({error})") from error
     del values["config"]
     return Settings(**values)
 

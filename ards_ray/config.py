@@ -197,7 +197,7 @@ def check_settings(settings: Settings) -> None:
     """
     budget = settings.mixture.budget
     rules = (
-        ("mixture.budget", budget, budget > 0 and (budget < 1 or budget == int(budget)),
+        ("mixture.budget", budget, budget > 0 and (budget < 1 or float(budget).is_integer()),
          "a fraction between 0 and 1, or a whole number of conversations from 1"),
         ("attacks.symbols", settings.attacks.symbols,
          len(settings.attacks.symbols) >= 2 and len(set(settings.attacks.symbols)) == len(settings.attacks.symbols),
@@ -221,6 +221,7 @@ def check_settings(settings: Settings) -> None:
         ("runtime.shard_size", settings.runtime.shard_size, settings.runtime.shard_size >= 1, "1 or more"),
         ("runtime.batch_positions", settings.runtime.batch_positions, settings.runtime.batch_positions >= 1,
          "1 or more"),
+        ("seed", settings.seed, 0 <= settings.seed < 2**31, "0 to 2147483647"),
     )  # fmt: skip
     for key, value, holds, wanted in rules:
         if not holds:

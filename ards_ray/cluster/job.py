@@ -100,7 +100,7 @@ def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
 def _check_failures(job: Job, parts: Sequence[Part], signals: Sequence[Part]) -> Mapping[str, int]:
     failed = sum(part.details["failed"] for part in signals)
     total = sum(part.rows for part in signals)
-    reasons = mixture.write_failures(job.run, parts, signals, job.state.stages["signals"].fingerprint)
+    reasons = mixture.write_failures(job.run, parts, signals)
     if failed > job.settings.limits.failed_fraction * total:
         print_failures(reasons, job.console)
         raise TooManyFailed(

@@ -32,7 +32,7 @@ def plan(settings: Settings, console: Console) -> None:
         SettingsError: a setting or an input file is wrong.
     """
     settings = with_absolute_paths(settings)
-    inputs = load_inputs(checkpoint_folder(str(settings.proxy.model)))
+    inputs = load_inputs(checkpoint_folder(str(settings.proxy.model), weights=False))
     formats: Counter[str] = Counter()
     attacks: Counter[str] = Counter()
     record_bytes = 0

@@ -1,11 +1,11 @@
 """Settings as they mean the same on every node and in every start of a run."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from ards_ray.cluster.resources import resolve_device
 from ards_ray.config import Settings
 from ards_ray.errors import SettingsError
-from ards_ray.proxy.checkpoint import checkpoint_folder
 from ards_ray.run.state import RunState
 from ards_ray.storage import locate
 
@@ -40,8 +40,8 @@ def with_absolute_paths(settings: Settings) -> Settings:
 
 
 def _absolute_model(name: str) -> str:
-    folder = checkpoint_folder(name)
-    return str(folder) if locate(name).exists() else name
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else name
 
 
 def resolve_auto(settings: Settings, state: RunState) -> Settings:

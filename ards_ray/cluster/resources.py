@@ -28,18 +28,25 @@ class Workers:
         return f"{self.count} of {each} each"
 
 
-def plan_workers(runtime: RuntimeSettings, device: str) -> Workers:
-    """The pool for this cluster.
+def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Workers:
+    """The pool for this cluster: one GPU for each actor where there are GPUs, logical ones too.
 
     Actors hold what they reserve for ever, and the tasks that prepare their shards need a CPU, or the job hangs:
     on CPUs the actors together get all but one.
 
+    Args:
+        runtime: The settings of the pool.
+        asked: The device as the user stated it.
+        device: The device that the proxy computes on.
+
     Raises:
-        SettingsError: the cluster has no CPU, or no GPU where GPUs are asked for and workers are not stated.
+        SettingsError: no node has a CPU, there are too many workers, or GPUs are asked for and the cluster has none.
     """
     resources = ray.cluster_resources()
     cpus, gpus = resources.get("CPU", 0.0), int(resources.get("GPU", 0))
-    if device == "cuda":
+    if not any(node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes() if node["Alive"]):
+        raise SettingsError("no node has a CPU for the tasks that prepare the shards; add a node with CPUs")
+    if device == "cuda" or (asked == "auto" and gpus):
         if runtime.workers == "auto" and not gpus:
             raise SettingsError(
                 "proxy.device is cuda and the cluster has no GPU now; if it grows on demand, state runtime.workers"
@@ -50,8 +57,6 @@ def plan_workers(runtime: RuntimeSettings, device: str) -> Workers:
     spare = cpus - 1
     if spare <= 0:
         spare = cpus / 2
-    if spare <= 0:
-        raise SettingsError("the cluster has no CPU for the tasks that prepare the shards; add a node with CPUs")
     # Rounded down to Ray's granularity, so that the sum never exceeds what is there.
     each = int(min(float(runtime.threads), spare / count) * 1000) / 1000
     if each <= 0:

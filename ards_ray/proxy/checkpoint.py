@@ -8,12 +8,17 @@ from huggingface_hub.errors import HFValidationError
 
 from ards_ray.errors import SettingsError
 
-CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja")
+SMALL_FILES = ("*.json", "*.model", "*.jinja")
+CHECKPOINT_FILES = (*SMALL_FILES, "*.safetensors")
 SAMPLE_BYTES = 1 << 20
 
 
-def checkpoint_folder(name: str) -> Path:
+def checkpoint_folder(name: str, weights: bool = True) -> Path:
     """The folder of a checkpoint: the folder itself, or that of a name on the hub, fetched if it is not there yet.
+
+    Args:
+        name: Folder, or name on the hub.
+        weights: Fetch the weights too, not only configuration and tokenizer.
 
     Raises:
         SettingsError: it is neither.
@@ -24,7 +29,7 @@ def checkpoint_folder(name: str) -> Path:
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise SettingsError(f"{name}: no such folder; proxy.model must be a checkpoint folder or a name on the hub")
     try:
-        return Path(snapshot_download(name, allow_patterns=list(CHECKPOINT_FILES)))
+        return Path(snapshot_download(name, allow_patterns=list(CHECKPOINT_FILES if weights else SMALL_FILES)))
     except (OSError, ValueError, HFValidationError) as error:
         raise SettingsError(f"{name}: no such folder, and the hub does not give it ({error})") from error
 

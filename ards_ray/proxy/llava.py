@@ -1,5 +1,6 @@
 """LLaVA-1.5: prompt template v1, one picture of a fixed number of positions, Llama or Mistral as text model."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, LlavaConfig, LlavaForConditionalGeneration
 from transformers.models.llama.modeling_llama import rotate_half
 
@@ -111,16 +113,22 @@ class LlavaModel:
     def __init__(self, folder: Path, settings: ProxySettings):
         config = load_config(folder)
         try:
-            model: Any = LlavaForConditionalGeneration.from_pretrained(
+            loaded: Any = LlavaForConditionalGeneration.from_pretrained(
                 folder,
                 dtype=getattr(torch, settings.dtype),
                 attn_implementation="sdpa",
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                output_loading_info=True,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise SettingsError(f"{folder}: the weights cannot be loaded ({error})") from error
+        model, report = loaded
+        missing = sorted(report["missing_keys"])
+        if missing:
+            # The library puts random numbers in their place.
+            raise SettingsError(f"{folder}: the checkpoint has no weights for {', '.join(missing[:3])}")
         if settings.adapter is not None:
             model = merge_adapter(model, settings.adapter)
         self.model = model.eval().to(settings.device)
@@ -177,8 +185,11 @@ def merge_adapter(model: Any, adapter: str) -> Any:
     if not (Path(adapter) / "adapter_model.safetensors").is_file():
         raise SettingsError(f"{adapter}: no adapter_model.safetensors here; proxy.adapter must be a PEFT adapter")
     try:
-        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Weights under other names would be left out with a warning, and the model scored without them.
+            warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
+            return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UserWarning) as error:
         raise SettingsError(f"{adapter}: the adapter does not fit the model ({error})") from error
 
 
@@ -210,7 +221,8 @@ def attention_row(
     scores = torch.einsum("bkgd,btkd->bkgt", query, key).float() * attention.scaling
     place = torch.arange(positions, device=hidden.device)
     hidden_from = place > last.unsqueeze(1)
-    window = getattr(attention, "sliding_window", None)
+    # Mistral has it in its configuration alone; Llama pays no regard to it, even if it is there.
+    window = attention.config.sliding_window if attention.config.model_type == "mistral" else None
     if window is not None:
         hidden_from |= place <= (last - window).unsqueeze(1)
     scores = scores.masked_fill(hidden_from[:, None, None], float("-inf"))

@@ -230,30 +230,44 @@ class RunDirectory:
         """The manifest entry of one file, or None where it is not finished."""
         return Part(**self.read_json(_entry(path))) if self.exists(_entry(path)) else None
 
-    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """A part, or some of its columns.
+    @contextmanager
+    def open_table(self, path: str) -> Iterator[pq.ParquetFile]:
+        """A part, to be read within the `with` block.
 
         Raises:
-            ArdsError: the file is damaged.
+            ArdsError: the file is damaged, also when that shows while it is being read.
+            OSError: the storage failed.
         """
         location = self.location / path
+        with self._undamaged(location.url), location.filesystem.open_input_file(location.path) as file:
+            yield pq.ParquetFile(file)
+
+    @contextmanager
+    def _undamaged(self, url: str) -> Iterator[None]:
         try:
-            with location.filesystem.open_input_file(location.path) as file:
-                return pq.ParquetFile(file).read(columns=columns, use_threads=False)
-        except pa.ArrowInvalid as error:
-            raise ArdsError(f"{location.url}: damaged Parquet file ({error}); delete it and run again") from error
+            yield
+        except (pa.ArrowInvalid, OSError) as error:
+            # Arrow says OSError for a corrupt page as well, without a number, and so do failing networks.
+            if isinstance(error, OSError) and (error.errno is not None or not self.location.is_local):
+                raise
+            raise ArdsError(f"{url}: damaged Parquet file ({error}); restore it, or start over with --fresh") from error
+
+    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A part, or some of its columns."""
+        with self.open_table(path) as file:
+            return file.read(columns=columns, use_threads=False)
 
     def read_columns(self, parts: Sequence[Part], columns: Sequence[str]) -> pa.Table:
         """Some columns of many parts, in their order, read by pyarrow's own threads."""
         paths = [(self.location / part.path).path for part in parts]
-        dataset = pads.dataset(paths, filesystem=self.location.filesystem, format="parquet")
-        return dataset.to_table(columns=list(columns))
+        with self._undamaged(self.url):
+            dataset = pads.dataset(paths, filesystem=self.location.filesystem, format="parquet")
+            return dataset.to_table(columns=list(columns))
 
     def read_schema(self, path: str) -> pa.Schema:
         """The schema of a part."""
-        location = self.location / path
-        with location.filesystem.open_input_file(location.path) as file:
-            return pq.ParquetFile(file).schema_arrow
+        with self.open_table(path) as file:
+            return file.schema_arrow
 
     def discard(self, table: str, keep: str | None = None) -> None:
         """Delete the files of a table that another fingerprint made; entries go first."""

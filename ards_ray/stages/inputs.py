@@ -38,11 +38,16 @@ def signals_inputs(settings: Settings, conversations: str, model: str, adapter: 
     }
 
 
+def signals_digest(signals: Sequence[Part]) -> str:
+    """A digest of the signals as they are, which scoring failed rows again changes."""
+    return digest(f"{part.path} {part.sha256}" for part in signals)
+
+
 def clusters_inputs(settings: Settings, signals: Sequence[Part]) -> dict[str, Any]:
-    """Inputs of the clusters stage: the very signals, since failed rows may have been scored again."""
+    """Inputs of the clusters stage."""
     return {
         "version": VERSIONS["clusters"],
-        "signals": digest(f"{part.path} {part.sha256}" for part in signals),
+        "signals": signals_digest(signals),
         "subgroups": {
             "cluster": settings.subgroups.cluster,
             "perturb": settings.subgroups.perturb,

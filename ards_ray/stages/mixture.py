@@ -23,6 +23,7 @@ from ards_ray.corpus.writers import parquet_mixture, parquet_schema, write_json_
 from ards_ray.errors import reason_of
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.selection.mixture import best, budget_count, format_quotas
+from ards_ray.stages.inputs import signals_digest
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS, WHOLE_CORPUS, subgroup_name
 from ards_ray.storage import locate
 
@@ -221,11 +222,13 @@ def source_folder(image: str | None, source: str) -> str:
     return image.split("/", 1)[0] if "/" in image else "(top)"
 
 
-def write_failures(
-    run: RunDirectory, conversations: Sequence[Part], signals: Sequence[Part], stage: str
-) -> Counter[str]:
+def write_failures(run: RunDirectory, conversations: Sequence[Part], signals: Sequence[Part]) -> dict[str, int]:
     """Write failures.jsonl, a line for each failed conversation in part order, and count them by reason."""
     started = monotonic()
+    stage = signals_digest(signals)
+    written = run.part(FAILURES)
+    if written is not None and written.fingerprint == stage:
+        return dict(written.details["reasons"])
     reasons: Counter[str] = Counter()
     names = {part.name: part for part in conversations}
     with run.publish(FAILURES) as stream:
@@ -240,5 +243,5 @@ def write_failures(
                     error = errors[entry["row"]]
                     reasons[reason_of(error)] += 1
                     stream.write((json.dumps({**entry, "error": error}, ensure_ascii=False) + "\n").encode())
-    run.record(FAILURES, reasons.total(), stream, stage, started)
-    return reasons
+    run.record(FAILURES, reasons.total(), stream, stage, started, {"reasons": dict(reasons)})
+    return dict(reasons)

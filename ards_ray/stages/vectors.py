@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ards_ray import schema
 from ards_ray.run.directory import Part, RunDirectory
@@ -14,9 +13,8 @@ from ards_ray.run.directory import Part, RunDirectory
 def read_format(run: RunDirectory, part: Part, format: str, columns: list[str]) -> pa.Table:
     """The scored rows of one format in a signals part: one row group of the file."""
     group = list(part.details["formats"]).index(format)
-    location = run.location / part.path
-    with location.filesystem.open_input_file(location.path) as stream:
-        table = pq.ParquetFile(stream).read_row_group(group, columns=[*columns, "status"], use_threads=False)
+    with run.open_table(part.path) as file:
+        table = file.read_row_group(group, columns=[*columns, "status"], use_threads=False)
     if part.details["failed"]:
         table = table.filter(pc.equal(table["status"], "ok"))
     return table.drop_columns(["status"])
