@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_select(commands)
     _add_convert(commands)
+    _add_benchmark(commands)
     options = parser.parse_args(arguments)
     console = Console(stderr=False)
     try:
@@ -149,3 +150,24 @@ def _convert(options: argparse.Namespace, console: Console) -> None:
 
     convert_checkpoint(options.source, options.target, options.base, options.vision_tower)
     console.print(f"Converted: {options.target.absolute()}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _add_benchmark(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("benchmark", help="measure the product on this machine")
+    benchmarks = parser.add_subparsers(dest="benchmark", required=True)
+    selection = benchmarks.add_parser(
+        "selection",
+        help="the stages after scoring, beside reading the vectors once",
+        description="Time and memory of k-means, assignment, scores and mixture on synthetic signals. Linux only.",
+    )
+    selection.add_argument("--rows", type=int, default=665_298, metavar="N", help="conversations; as LLaVA-665K has")
+    selection.add_argument("--dim", type=int, default=8192, metavar="N", help="numbers in a conversation vector")
+    selection.add_argument("--output", metavar="DIR", help="folder of the signals, kept and used again")
+    selection.add_argument("--json", metavar="FILE", help="file for the figures")
+    selection.set_defaults(run=_benchmark_selection)
+
+
+def _benchmark_selection(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.benchmark.selection import measure_selection
+
+    measure_selection(options.rows, options.dim, options.output, options.json, console)

@@ -30,6 +30,8 @@ from ards_ray.run.state import RunState
 from ards_ray.stages import inputs, mixture
 from ards_ray.stages.image_files import images_changed
 
+CONFIG_FILE = "config.yaml"
+
 
 def select(settings: Settings, console: Console, fresh: bool = False, retry_failed: bool = False) -> None:
     """Select the mixture: run what is not done of a run, and print its summary.
@@ -56,11 +58,12 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
         run.clear()
     state = RunState(run)
     with known_cause(), ray_session():
+        asked_device = settings.proxy.device
         settings = resolve_auto(settings, state)
-        job = Job(run, settings, state, console, checkpoint_digest(folder))
+        job = Job(run, settings, state, console, checkpoint_digest(folder), asked_device)
         conversation_inputs = inputs.conversations_inputs(settings, digests)
         _refuse_changes(job, conversation_inputs)
-        run.write_bytes("config.yaml", yaml.safe_dump(to_dict(settings), sort_keys=False).encode())
+        _write_config(run, settings)
         parts = write_conversations(job, conversation_inputs)
         signals = write_signals(job, parts, retry_failed)
         reasons = _check_failures(job, parts, signals)
@@ -71,6 +74,12 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     if not job.worked:
         console.print("Nothing to do: this run is finished.")
     print_summary(run, console)
+
+
+def _write_config(run: RunDirectory, settings: Settings) -> None:
+    content = yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True).encode()
+    if not run.exists(CONFIG_FILE) or run.read_bytes(CONFIG_FILE) != content:
+        run.write_bytes(CONFIG_FILE, content)
 
 
 def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:

@@ -47,7 +47,7 @@ def plan(settings: Settings, console: Console) -> None:
             progress.advance()
     with ray_session():
         device, dtype = resolve_device(settings.proxy)
-        workers = plan_workers(settings.runtime, device)
+        workers = plan_workers(settings.runtime, settings.proxy.device, device)
     _print_counts(console, "format", formats)
     _print_counts(console, "attack", attacks)
     total = formats.total()

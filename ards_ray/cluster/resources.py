@@ -1,5 +1,6 @@
 """What the proxy actors take of the cluster."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ray
@@ -24,15 +25,16 @@ class Workers:
     gpus: int
 
     def __str__(self) -> str:
-        each = f"{self.gpus} GPU" if self.gpus else f"{self.cpus:g} CPU"
-        return f"{self.count} of {each} each"
+        if self.gpus:
+            return f"{self.count} of {self.gpus} GPU each"
+        return f"{self.count} of {self.cpus:g} CPU each" if self.cpus else f"{self.count} that share the CPUs"
 
 
 def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Workers:
     """The pool for this cluster: one GPU for each actor where there are GPUs, logical ones too.
 
     Actors hold what they reserve for ever, and the tasks that prepare their shards need a CPU, or the job hangs:
-    on CPUs the actors together get all but one.
+    on CPUs the actors leave one.
 
     Args:
         runtime: The settings of the pool.
@@ -40,28 +42,36 @@ def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Workers:
         device: The device that the proxy computes on.
 
     Raises:
-        SettingsError: no node has a CPU, there are too many workers, or GPUs are asked for and the cluster has none.
+        SettingsError: no node has a CPU, or GPUs are asked for and the cluster has none and workers are not stated.
     """
-    resources = ray.cluster_resources()
-    cpus, gpus = resources.get("CPU", 0.0), int(resources.get("GPU", 0))
-    if not any(node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes() if node["Alive"]):
+    nodes = [cpus for node in ray.nodes() if node["Alive"] and (cpus := node["Resources"].get("CPU", 0)) >= 1]
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    on_gpus = device == "cuda" or (asked == "auto" and gpus > 0)
+    if on_gpus and runtime.workers != "auto":
+        return Workers(runtime.workers, cpus=0, gpus=1)
+    if on_gpus and not gpus:
+        raise SettingsError(
+            "proxy.device is cuda and the cluster has no GPU now; if it grows on demand, state runtime.workers"
+        )
+    if not nodes:
         raise SettingsError("no node has a CPU for the tasks that prepare the shards; add a node with CPUs")
-    if device == "cuda" or (asked == "auto" and gpus):
-        if runtime.workers == "auto" and not gpus:
-            raise SettingsError(
-                "proxy.device is cuda and the cluster has no GPU now; if it grows on demand, state runtime.workers"
-            )
-        return Workers(gpus if runtime.workers == "auto" else runtime.workers, cpus=0, gpus=1)
-    count = max(1, int(cpus) - 1) // runtime.threads if runtime.workers == "auto" else runtime.workers
-    count = max(1, count)
-    spare = cpus - 1
-    if spare <= 0:
-        spare = cpus / 2
-    # Rounded down to Ray's granularity, so that the sum never exceeds what is there.
-    each = int(min(float(runtime.threads), spare / count) * 1000) / 1000
-    if each <= 0:
-        raise SettingsError(f"runtime.workers: {count} actors are too many for {cpus:g} CPUs")
-    return Workers(count, cpus=each, gpus=0)
+    if on_gpus:
+        return Workers(gpus, cpus=0, gpus=1)
+    auto = max(1, (int(sum(nodes)) - 1) // runtime.threads)
+    count = auto if runtime.workers == "auto" else runtime.workers
+    return Workers(count, cpus=_cpu_share(nodes, count, runtime.threads), gpus=0)
+
+
+def _cpu_share(nodes: Sequence[float], count: int, threads: int) -> float:
+    """CPUs that each of `count` actors may hold so that a whole one is left on some node, wherever Ray puts them.
+
+    As many as threads, or as many as there are for each; 0 where even that could leave only fractions.
+    """
+    for share in (float(threads), int((sum(nodes) - 1) / count * 1000) / 1000):
+        # The actors that it takes until no node has a whole CPU left.
+        if 0 < share <= max(nodes) and count < sum(int((cpus - 1) / share) + 1 for cpus in nodes):
+            return share
+    return 0.0
 
 
 def resolve_device(proxy: ProxySettings) -> tuple[str, str]:

@@ -42,6 +42,8 @@ def score_shards(
         model: Digest of the checkpoint.
         stage: The stage's fingerprint.
     """
+    if not shards:
+        return
     items = [{"name": name, "rows": None if rows is None else list(rows)} for name, rows in shards.items()]
     shared = ray.put(items)
     prepare: Any = _prepare

@@ -40,6 +40,7 @@ class Job:
     state: RunState
     console: Console
     model: str
+    asked_device: str
     worked: bool = False
 
     @contextmanager
@@ -86,7 +87,7 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
     if retry_failed:
         shards.update({name: _failed_rows(job.run, part) for name, part in done.items() if part.details["failed"]})
     if shards or not job.state.is_done("signals", stage_inputs):
-        workers = plan_workers(job.settings.runtime, job.settings.proxy.device)
+        workers = plan_workers(job.settings.runtime, job.asked_device, job.settings.proxy.device)
         check_nodes(job.run, job.settings, _sample_images(job.run, parts), job.model)
         sizes = {part.name: part.rows for part in parts}
         total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
@@ -181,7 +182,7 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
             rows: dict[str, list[int]] = {}
             for index, row_number in subgroups.corrupted_members(found):
                 rows.setdefault(signals[index].name, []).append(row_number)
-            workers = plan_workers(settings.runtime, settings.proxy.device)
+            workers = plan_workers(settings.runtime, job.asked_device, settings.proxy.device)
             corrupted = score_corrupted(run, settings, rows, workers, job.model)
         subgroups.write_subgroups(run, settings, found, vectors, corrupted, stage, started)
 

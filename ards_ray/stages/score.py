@@ -1,6 +1,7 @@
 """Signals, second half: the proxy scores a prepared shard, and its part is written."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -85,13 +86,30 @@ def write_signals(
         kept = run.read_table(path)
         table = pa.concat_tables([kept.filter(pc.invert(pc.is_in(kept["row"], table["row"]))), table])
     conversations = run.read_table(f"conversations/{shard.name}.parquet", ["row", "format", "image", "source"])
-    table = _by_format(table, conversations)
+    images = image_files_digest(settings, conversations, table.filter(pc.equal(table["status"], "ok"))["row"])
+    details = {"splits": scored.splits, "images": images}
+    return write_signals_table(run, path, _by_format(table, conversations), stage, started, details)
+
+
+def write_signals_table(
+    run: RunDirectory, path: str, table: pa.Table, stage: str, started: float, details: Mapping[str, Any]
+) -> Part:
+    """Write a signals part, each format a row group, with the counts that later stages need.
+
+    Args:
+        run: The run.
+        path: Path of the part.
+        table: Its rows with a column `format`, in the order of formats.
+        stage: Fingerprint of the stage.
+        started: When work on the part began.
+        details: Further details of the part.
+    """
     formats = table["format"].to_pylist()
     status = table["status"].to_pylist()
     attacks = table["corruption"].to_pylist()
     scored_formats = [name for name, state in zip(formats, status, strict=True) if state == "ok"]
     row_groups = Counter(formats)
-    details = {
+    counts = {
         "ok": len(scored_formats),
         "failed": len(status) - len(scored_formats),
         "formats": dict(row_groups),
@@ -103,11 +121,14 @@ def write_signals(
                 if state == "ok" and attack is not None
             )
         ),
-        "splits": scored.splits,
-        "images": image_files_digest(settings, conversations, table.filter(pc.equal(table["status"], "ok"))["row"]),
     }
     return run.write_table(
-        path, table.drop_columns(["format"]), stage, started, details, row_groups=list(row_groups.values())
+        path,
+        table.drop_columns(["format"]),
+        stage,
+        started,
+        {**counts, **details},
+        row_groups=list(row_groups.values()),
     )
 
 
