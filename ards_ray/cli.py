@@ -109,7 +109,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
 
 
 def _settings_parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="settings", exit_on_error=False, add_help=False)
+    parser = ArgumentParser(prog="settings", exit_on_error=False, add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(Settings, as_group=True)
     return parser

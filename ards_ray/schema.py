@@ -83,6 +83,7 @@ def members(width: int) -> pa.Schema:
             pa.field("version", pa.string(), nullable=False),
             pa.field("loss_gap", pa.float32()),
             pa.field("clean_loss", pa.float32(), nullable=False),
+            pa.field("corrupted_loss", pa.float32()),
             pa.field("vector", pa.list_(pa.float16(), width), nullable=False),
         ]
     )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
 
@@ -14,5 +15,17 @@ def read_table(run: Path, table: str) -> pa.Table:
     return content.sort_by("row")
 
 
+def vectors_in(column: pa.ChunkedArray) -> np.ndarray:
+    """The vectors of a column without nulls, [n, width]."""
+    return np.array(column.to_pylist())
+
+
 def read_summary(run: Path) -> dict[str, Any]:
     return json.loads((run / "summary.json").read_text())
+
+
+def times(run: Path, *tables: str) -> dict[str, int]:
+    """When each file of a run was last written, or of some of its tables; but for config.yaml, which each start writes."""
+    files = (path for path in run.rglob("*") if path.is_file() and path.name != "config.yaml")
+    stamps = {str(path.relative_to(run)): path.stat().st_mtime_ns for path in files}
+    return {name: stamp for name, stamp in stamps.items() if not tables or name.split("/")[0] in tables}

@@ -7,14 +7,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from ards_ray.benchmark.memory import PeakMemory
+from ards_ray.benchmark.processes import Watch
 from ards_ray.benchmark.synthetic import SEED, write_synthetic
 from ards_ray.cluster.session import ray_session
 from ards_ray.cluster.steps import Job, write_clusters, write_mixture, write_scores, write_subgroups
@@ -62,7 +62,7 @@ def _prepare(rows: int, width: int, output: str, console: Console) -> Job:
     run.prepare()
     state = RunState(run)
     settings = Settings(corpus=CorpusSettings(files=(f"{run.url}/{CORPUS}",)), output=output, seed=SEED)
-    job = Job(run, settings, state, console, model="synthetic")
+    job = Job(run, settings, state, console, model="synthetic", asked_device="cpu")
     inputs = {"benchmark": 1, "rows": rows, "dim": width}
     if changed := state.differences("signals", inputs):
         raise SettingsError(f"{run.url}: holds other signals ({'; '.join(changed)}); name another output")
@@ -84,39 +84,46 @@ def _measure(job: Job) -> dict[str, Any]:
     paths = [(run.location / part.path).path for part in signals]
     os.environ["RAY_ADDRESS"] = "local"  # A Ray of its own, so that all of its processes are seen.
     before = _read(paths)
-    with ray_session(), PeakMemory() as memory:
+    with ray_session(), Watch() as watch:
         started = monotonic()
         write_clusters(job, signals)
         write_subgroups(job, signals)
         write_scores(job, signals)
         write_mixture(job, parts, signals, {})
-        stages = monotonic() - started
+        seconds = monotonic() - started
     after = _read(paths)
-    method = min(before, key=lambda name: before[name] + after[name])
-    read = (before[method] + after[method]) / 2
+    reads = {
+        name: {"seconds": [before[name][0], after[name][0]], "cpu": [before[name][1], after[name][1]]}
+        for name in METHODS
+    }
+    fastest = min(reads, key=lambda name: sum(reads[name]["seconds"]))
+    read = sum(reads[fastest]["seconds"]) / 2
+    read_cpu = sum(reads[fastest]["cpu"]) / 2
     return {
         "parts": len(signals),
         "bytes": sum(part.bytes for part in signals),
-        "read": {name: [round(before[name], 3), round(after[name], 3)] for name in before},
-        "read_method": method,
+        "reads": reads,
+        "read_by": fastest,
         "read_seconds": read,
+        "read_cpu_seconds": read_cpu,
         "stages": {name: job.state.stages[name].seconds for name in ("clusters", "subgroups", "scores", "mixture")},
-        "stages_seconds": stages,
-        "ratio": stages / read,
-        "peaks": memory.peaks,
-        "peak_bytes": max(memory.peaks.values()),
+        "stages_seconds": seconds,
+        "stages_cpu_seconds": watch.cpu_seconds,
+        "ratio": seconds / read,
+        "cpu_ratio": watch.cpu_seconds / read_cpu,
+        "peaks": watch.peaks,
+        "peak_bytes": max(watch.peaks.values()),
     }
 
 
-def _read(paths: Sequence[str]) -> dict[str, float]:
-    """Seconds of reading all vectors once, by each plain way of pyarrow to use all cores."""
-    methods: dict[str, Callable[[Sequence[str]], None]] = {"dataset": _read_dataset, "files": _read_files}
-    seconds = {}
-    for name, method in methods.items():
-        started = monotonic()
+def _read(paths: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Seconds, and those of processors, of reading all vectors once by each of the methods."""
+    spent = {}
+    for name, method in METHODS.items():
+        started, processors = monotonic(), process_time()
         method(paths)
-        seconds[name] = monotonic() - started
-    return seconds
+        spent[name] = monotonic() - started, process_time() - processors
+    return spent
 
 
 def _read_dataset(paths: Sequence[str]) -> None:
@@ -134,15 +141,22 @@ def _read_file(path: str) -> None:
     pq.ParquetFile(path).read(columns=["vector"], use_threads=False)
 
 
+# The plain ways to read with pyarrow on all cores.
+METHODS: dict[str, Callable[[Sequence[str]], None]] = {"dataset": _read_dataset, "files": _read_files}
+
+
 def _print(figures: dict[str, Any], console: Console) -> None:
-    table = table_of("", "seconds")
+    table = table_of("", "seconds", "of processors")
+    for name, read in figures["reads"].items():
+        for when, seconds, processors in zip(("before", "after"), read["seconds"], read["cpu"], strict=True):
+            table.add_row(f"read by pyarrow, {name}, {when}", f"{seconds:,.1f}", f"{processors:,.1f}")
+    table.add_section()
     for name, seconds in figures["stages"].items():
         table.add_row(name, f"{seconds:,.1f}")
     table.add_section()
-    table.add_row("stages", f"{figures['stages_seconds']:,.1f}")
-    for name, pair in figures["read"].items():
-        table.add_row(f"read by pyarrow ({name}), before and after", ", ".join(f"{seconds:,.1f}" for seconds in pair))
-    table.add_row(f"read ({figures['read_method']}, mean)", f"{figures['read_seconds']:,.1f}")
+    for title, name in ((f"read, {figures['read_by']}, mean", "read"), ("stages", "stages")):
+        table.add_row(title, f"{figures[f'{name}_seconds']:,.1f}", f"{figures[f'{name}_cpu_seconds']:,.1f}")
+    table.add_row("ratio", f"{figures['ratio']:.2f}", f"{figures['cpu_ratio']:.2f}")
     console.print(table)
     say(
         console,

@@ -6,19 +6,17 @@ from typing import Any
 import ray
 from ray.data import Dataset
 
-from ards_ray.run.directory import Part
-
 PARTS_PER_TASK = 8
 
 
 def map_parts(
-    function: Callable[..., dict[str, Any]], parts: Sequence[Part], *arguments: Any
+    function: Callable[..., dict[str, Any]], parts: Sequence[Any], *arguments: Any
 ) -> Iterator[dict[str, Any]]:
     """Call `function(part, *arguments)` for each part, in tasks, yielding what it returns in any order.
 
     Args:
         function: Returns a small row of plain values.
-        parts: The parts.
+        parts: The parts, or named groups of them.
         arguments: Sent to each task once, through the object store.
     """
     if not parts:

@@ -17,6 +17,10 @@ def ray_session() -> Iterator[None]:
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    # Wrapped, an error comes back without its cause. Ray Data prints its trace as well, but it is raised all the same.
+    context.raise_original_map_exception = True
+    for name in ("ray.data.exceptions", "ray.data._internal.execution.streaming_executor_state"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # It warns that its own progress bars are off.
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     try:

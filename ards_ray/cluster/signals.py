@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
-from ards_ray.errors import SettingsError
+from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import ProxyInputs, ProxyModel, load_inputs, load_model
 from ards_ray.run.directory import RunDirectory
@@ -101,10 +101,17 @@ class ProxyActor:
         self._run = RunDirectory(output)
         self._settings = settings
         self._stage = stage
-        self._model = load_proxy(settings, model)
+        self._model: ProxyModel | ArdsError
+        try:
+            self._model = load_proxy(settings, model)
+        except ArdsError as error:
+            # Of an actor that dies here only a trace comes back; raised for a shard, the error does.
+            self._model = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         started = monotonic()
+        if isinstance(self._model, ArdsError):
+            raise self._model
         shard = PreparedShard.from_row(row)
         scored = score_shard(self._model, self._settings, shard)
         width = vector_width(self._model, self._settings)

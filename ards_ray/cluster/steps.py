@@ -15,6 +15,7 @@ from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import plan_workers
 from ards_ray.cluster.signals import score_corrupted, score_shards
 from ards_ray.config import Settings
+from ards_ray.corpus.readers import is_parquet
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.report.progress import StageProgress
@@ -24,11 +25,13 @@ from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.state import RunState
 from ards_ray.selection.information import Scorer
 from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
-from ards_ray.stages.scores import score_part
+from ards_ray.stages.scores import score_parts
 from ards_ray.stages.similarity import mean_cosines
-from ards_ray.stages.vectors import read_rows
+from ards_ray.stages.vectors import grouped, read_rows
 
 SAMPLED_IMAGES = 16
+
+Group = tuple[str, Sequence[Part]]
 
 
 @dataclass
@@ -66,7 +69,7 @@ def signals_inputs(job: Job, conversations_stage: str) -> dict[str, Any]:
 
 
 def write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
-    if not job.state.is_done("conversations", stage_inputs):
+    if not job.state.is_done("conversations", stage_inputs) or _embedded_images_moved(job):
         job.run.discard("conversations")
         with job.stage("conversations", stage_inputs) as stage, job.progress("conversations", None, "rows") as progress:
             for part in conversations.write_conversations(job.run, job.settings, stage):
@@ -78,6 +81,15 @@ def write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
             "see attacks.symbol, attacks.permutation, attacks.noise"
         )
     return parts
+
+
+def _embedded_images_moved(job: Job) -> bool:
+    """Whether a Parquet corpus lies elsewhere now: embedded images are read from where the conversations say."""
+    files = job.settings.corpus.files
+    if not is_parquet(files[0]):
+        return False
+    sources = job.run.read_columns(job.run.parts("conversations"), ["source"])["source"]
+    return not set(sources.unique().to_pylist()) <= set(files)
 
 
 def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[Part]:
@@ -138,11 +150,10 @@ def write_clusters(job: Job, signals: Sequence[Part]) -> None:
                 progress.advance()
             width = _vector_width(run, signals)
             clusters.write_centroids(run, centroids, width, stage, started)
-            done = {part.name for part in run.parts("clusters")}
-            missing = [part for part in signals if part.name not in done]
-            progress.advance(len(done))
-            for _ in map_parts(_assign_part, missing, run.url, centroids, center, stage):
-                progress.advance()
+            missing = _missing(run, "clusters", signals)
+            progress.advance(len(signals) - sum(map(len, missing.values())))
+            for row in map_parts(_assign_parts, list(missing.items()), run.url, centroids, center, stage):
+                progress.advance(row["parts"])
 
 
 def _vector_width(run: RunDirectory, signals: Sequence[Part]) -> int:
@@ -153,10 +164,17 @@ def _sum_part(part: Part, output: str) -> dict[str, Any]:
     return {"name": part.name, "sum": clusters.sum_of_units(RunDirectory(output), part)}
 
 
-def _assign_part(
-    part: Part, output: str, centroids: dict[str, np.ndarray], center: np.ndarray | None, stage: str
+def _missing(run: RunDirectory, table: str, signals: Sequence[Part]) -> dict[str, Sequence[Part]]:
+    """The groups of signals parts that the parts of a table are still to be made of."""
+    done = {part.name for part in run.parts(table)}
+    return {name: group for name, group in grouped(signals).items() if name not in done}
+
+
+def _assign_parts(
+    group: Group, output: str, centroids: dict[str, np.ndarray], center: np.ndarray | None, stage: str
 ) -> dict[str, Any]:
-    return {"rows": clusters.assign_part(RunDirectory(output), part, centroids, center, stage).rows}
+    clusters.assign_parts(RunDirectory(output), *group, centroids, center, stage)
+    return {"parts": len(group[1])}
 
 
 def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
@@ -199,16 +217,16 @@ def write_scores(job: Job, signals: Sequence[Part]) -> None:
     run, settings = job.run, job.settings
     with job.stage("scores", stage_inputs) as stage:
         run.discard("scores", keep=stage)
-        done = {part.name for part in run.parts("scores")}
-        missing = [part for part in signals if part.name not in done]
+        missing = _missing(run, "scores", signals)
         scorer = Scorer(subgroups.read_yardstick(run, settings), settings.score.aggregate, settings.score.similarity)
-        with job.progress("scores", len(missing)) as progress:
-            for _ in map_parts(_score_part, missing, run.url, scorer, stage):
-                progress.advance()
+        with job.progress("scores", sum(map(len, missing.values()))) as progress:
+            for row in map_parts(_score_parts, list(missing.items()), run.url, scorer, stage):
+                progress.advance(row["parts"])
 
 
-def _score_part(part: Part, output: str, scorer: Scorer, stage: str) -> dict[str, Any]:
-    return {"rows": score_part(RunDirectory(output), part, scorer, stage).rows}
+def _score_parts(group: Group, output: str, scorer: Scorer, stage: str) -> dict[str, Any]:
+    score_parts(RunDirectory(output), *group, scorer, stage)
+    return {"parts": len(group[1])}
 
 
 def write_mixture(job: Job, parts: Sequence[Part], signals: Sequence[Part], reasons: Mapping[str, int]) -> None:

@@ -18,9 +18,13 @@ _BATCH_BYTES = 8 << 20
 def write_json_array(stream: io.RawIOBase | BinaryIO, records: Iterable[str]) -> int:
     """Write JSON texts as one array, a record in each line; returns how many."""
     count = 0
+    gathered = io.BytesIO()
     for count, record in enumerate(records, start=1):
-        stream.write((b"[\n  " if count == 1 else b",\n  ") + record.encode())
-    stream.write(b"\n]\n" if count else b"[]\n")
+        gathered.write((b"[\n  " if count == 1 else b",\n  ") + record.encode())
+        if gathered.tell() >= _BATCH_BYTES:
+            stream.write(gathered.getvalue())
+            gathered = io.BytesIO()
+    stream.write(gathered.getvalue() + (b"\n]\n" if count else b"[]\n"))
     return count
 
 

@@ -2,8 +2,7 @@
 
 import faiss
 import numpy as np
-
-from ards_ray.selection.vectors import unit
+import torch
 
 ITERATIONS = 20
 SAMPLE_PER_CENTROID = 1024
@@ -49,6 +48,8 @@ def train_centroids(sample: np.ndarray, k: int, seed: int) -> np.ndarray:
 def assign(vectors: np.ndarray, centroids: np.ndarray, center: np.ndarray | None) -> np.ndarray:
     """The cluster of each vector: the nearest centroid by inner product, the first of equals.
 
+    The length of a vector changes no order, so that vectors are not made unit vectors first; (r̂−μ)·c is r̂·c − μ·c.
+
     Args:
         vectors: [n, d].
         centroids: float32 [k, d].
@@ -57,5 +58,10 @@ def assign(vectors: np.ndarray, centroids: np.ndarray, center: np.ndarray | None
     Returns:
         int16 [n].
     """
-    similarity = unit(vectors, center).numpy() @ centroids.T
-    return similarity.argmax(axis=1).astype(np.int16)
+    rows = torch.from_numpy(vectors).float()
+    directions = torch.from_numpy(centroids)
+    similarity = rows @ directions.T
+    if center is not None:
+        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        similarity = similarity / norms - directions @ torch.from_numpy(center)
+    return similarity.numpy().argmax(axis=1).astype(np.int16)

@@ -13,7 +13,7 @@ from ards_ray.corruption.seeds import generator
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.selection.clusters import SAMPLE_PER_CENTROID, assign, cluster_count, train_centroids
 from ards_ray.selection.vectors import unit
-from ards_ray.stages.vectors import read_format, read_vectors
+from ards_ray.stages.vectors import read_scored, read_vectors
 
 CENTROIDS = "clusters/centroids.parquet"
 CENTER = "clusters/center.parquet"
@@ -36,9 +36,9 @@ def formats_to_cluster(parts: Sequence[Part], settings: Settings) -> dict[str, i
 
 
 def sum_of_units(run: RunDirectory, part: Part) -> np.ndarray:
-    """Sum of a part's unit vectors, float64 [d]; 0 where none could be scored."""
-    blocks = (unit(read_vectors(run, part, name)).numpy() for name in part.details["scored"])
-    return np.asarray(sum(block.sum(axis=0, dtype=np.float64) for block in blocks))
+    """Sum of a part's unit vectors, float64 [d]."""
+    vectors = schema.vectors_of(read_scored(run, part, ["vector"])["vector"])
+    return unit(vectors).numpy().sum(axis=0, dtype=np.float64)
 
 
 def sample_vectors(
@@ -103,23 +103,37 @@ def read_center(run: RunDirectory, settings: Settings) -> np.ndarray | None:
     return schema.vectors_of(run.read_table(CENTER)["center"])[0] if settings.vectors.center else None
 
 
-def assign_part(
-    run: RunDirectory, part: Part, centroids: dict[str, np.ndarray], center: np.ndarray | None, stage: str
+def assign_parts(
+    run: RunDirectory,
+    name: str,
+    signals: Sequence[Part],
+    centroids: dict[str, np.ndarray],
+    center: np.ndarray | None,
+    stage: str,
 ) -> Part:
-    """Write the clusters part of a signals part: its scored rows, with the cluster of those whose format has any."""
+    """Write a clusters part: the scored rows of some signals parts, with the cluster of those whose format has any."""
     started = monotonic()
+    table = pa.concat_tables([_assign_part(run, part, centroids, center) for part in signals]).combine_chunks()
+    return run.write_table(f"clusters/{name}.parquet", table, stage, started)
+
+
+def _assign_part(
+    run: RunDirectory, part: Part, centroids: dict[str, np.ndarray], center: np.ndarray | None
+) -> pa.Table:
     columns = ["row", "clean_loss", "corrupted_loss", "corrupted_correct"]
-    tables = []
-    for name in part.details["formats"]:
-        clustered = name in centroids
-        rows = read_format(run, part, name, [*columns, *(["vector"] if clustered else [])])
-        cluster = pa.nulls(rows.num_rows, pa.int16())
-        if clustered and rows.num_rows:
-            cluster = pa.array(assign(schema.vectors_of(rows["vector"]), centroids[name], center))
-        values = {
-            "format": pa.array([name] * rows.num_rows, type=pa.string()),
-            "cluster": cluster,
-            **{column: rows[column] for column in columns},
-        }
-        tables.append(pa.table({field.name: values[field.name] for field in schema.CLUSTERS}).cast(schema.CLUSTERS))
-    return run.write_table(f"clusters/{part.name}.parquet", pa.concat_tables(tables).combine_chunks(), stage, started)
+    rows = read_scored(run, part, [*columns, *(["vector"] if centroids else [])])
+    formats: list[str] = []
+    clusters: list[pa.Array] = []
+    for name, count in part.details["scored"].items():
+        if name in centroids:
+            vectors = schema.vectors_of(rows["vector"].slice(len(formats), count))
+            clusters.append(pa.array(assign(vectors, centroids[name], center)))
+        else:
+            clusters.append(pa.nulls(count, pa.int16()))
+        formats += [name] * count
+    values = {
+        "format": pa.array(formats, type=pa.string()),
+        "cluster": pa.chunked_array(clusters, type=pa.int16()),
+        **{column: rows[column] for column in columns},
+    }
+    return pa.table([values[field.name] for field in schema.CLUSTERS], schema=schema.CLUSTERS)

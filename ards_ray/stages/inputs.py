@@ -80,11 +80,15 @@ def corpus_digest(file: str) -> str:
 
     A Parquet file, which may hold hundreds of gigabytes of images, is told by its size and its footer, which states
     the place, size and range of every column chunk.
+
+    Raises:
+        CorpusError: the file cannot be read, or is no corpus file.
     """
+    parquet = is_parquet(file)
     location = locate(file)
     sha = hashlib.sha256()
     with location.filesystem.open_input_file(location.path) as stream:
-        if is_parquet(file):
+        if parquet:
             size = stream.size()
             stream.seek(size - 8)
             footer = int.from_bytes(stream.read(4), "little")

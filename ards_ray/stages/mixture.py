@@ -31,6 +31,7 @@ MIXTURE_JSON = "mixture.json"
 FAILURES = "failures.jsonl"
 INFORMATION_ROWS = 1_000_000
 SORTED_ROWS = 100_000
+PARTS_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,9 @@ def _records(run: RunDirectory, conversations: Sequence[Part], chosen: np.ndarra
     table_schema = pa.schema([schema.CONVERSATIONS.field("row"), schema.CONVERSATIONS.field("record")])
     with ExitStack() as stack:
         writers = [stack.enter_context(pa.ipc.new_stream(str(file), table_schema)) for file in files]
-        for part in conversations:
-            table = run.read_table(part.path, table_schema.names)
+        for table in _tables(run, conversations, table_schema.names):
             rows = table["row"].to_numpy()
-            wanted = np.isin(
-                rows, chosen[np.searchsorted(chosen, rows.min()) : np.searchsorted(chosen, rows.max()) + 1]
-            )
+            wanted = _among(rows, chosen)
             bucket = np.searchsorted(bounds, rows, side="right")
             for number in np.unique(bucket[wanted]):
                 writers[number].write_table(table.filter(pa.array(wanted & (bucket == number))))
@@ -183,6 +181,17 @@ def _records(run: RunDirectory, conversations: Sequence[Part], chosen: np.ndarra
             for batch in table.to_batches(max_chunksize=1000):
                 yield from batch.column("record").to_pylist()
         file.unlink()
+
+
+def _tables(run: RunDirectory, parts: Sequence[Part], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of many parts, some parts at a time."""
+    for first in range(0, len(parts), PARTS_AT_A_TIME):
+        yield run.read_columns(parts[first : first + PARTS_AT_A_TIME], columns)
+
+
+def _among(rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Which of some rows are chosen, bool [rows]; `chosen` is sorted, and need not be gone through for few rows."""
+    return np.searchsorted(chosen, rows, side="right") > np.searchsorted(chosen, rows)
 
 
 @dataclass(frozen=True)
@@ -198,18 +207,15 @@ class Composition:
 def composition(run: RunDirectory, conversations: Sequence[Part], selection: Selection) -> Composition:
     """Count corpus and mixture by format and source folder."""
     chosen = selection.rows[selection.selected]
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    for table in _tables(run, conversations, ["row", "format", "image", "source"]):
+        folders = map(source_folder, table["image"].to_pylist(), table["source"].to_pylist())
+        wanted = _among(table["row"].to_numpy(), chosen).tolist()
+        counts.update(zip(table["format"].to_pylist(), folders, wanted, strict=True))
     counters = [Counter(), Counter(), Counter(), Counter()]  # type: list[Counter[str]]
-    for part in conversations:
-        table = run.read_table(part.path, ["row", "format", "image", "source"])
-        wanted = np.isin(table["row"].to_numpy(), chosen)
-        formats = table["format"].to_pylist()
-        folders = [
-            source_folder(image, source)
-            for image, source in zip(table["image"].to_pylist(), table["source"].to_pylist(), strict=True)
-        ]
-        for corpus, mixture, values in ((0, 2, formats), (1, 3, folders)):
-            counters[corpus].update(values)
-            counters[mixture].update(value for value, chosen_too in zip(values, wanted, strict=True) if chosen_too)
+    for (format, folder, selected), count in counts.items():
+        for counter, name in zip(counters, (format, folder) * (2 if selected else 1), strict=False):
+            counter[name] += count
     return Composition(*(dict(sorted(counter.items())) for counter in counters))
 
 

@@ -60,9 +60,8 @@ def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Setting
     Raises:
         ArdsError: there is no subgroup.
     """
-    parts = run.parts("clusters")
-    table = run.read_columns(parts, schema.CLUSTERS.names)
-    part_index = np.repeat(np.arange(len(parts)), [part.rows for part in parts])
+    table = run.read_columns(run.parts("clusters"), schema.CLUSTERS.names)
+    part_index = np.repeat(np.arange(len(signals)), [part.details["ok"] for part in signals])
     order = np.argsort(table["row"].to_numpy(), kind="stable")
     rows = table["row"].to_numpy()[order]
     codes = table["format"].combine_chunks().dictionary_encode()
@@ -203,6 +202,7 @@ def _members(
             pa.array(versions),
             pa.array(item.loss_gap[chosen], type=pa.float32(), from_pandas=True),
             pa.array(item.clean_loss[chosen], type=pa.float32()),
+            pa.array(item.corrupted_loss[chosen], type=pa.float32(), from_pandas=True),
             schema.vector_column(stacked, width),
         ],
         schema=schema.members(width),

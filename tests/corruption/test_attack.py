@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ards_ray.config import AttackSettings
@@ -97,7 +97,6 @@ def multiple_choice(draw: st.DrawFn) -> Round:
     return question(*options, gold=draw(st.integers(0, len(options) - 1)), stem=draw(texts))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(multiple_choice(), st.just(TALK)), min_size=1, max_size=4),
     st.booleans(),

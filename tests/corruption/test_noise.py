@@ -37,14 +37,16 @@ def test_signal_and_noise_are_mixed_by_the_schedule(step: int, conformance: Path
     assert abs(noised.var() - (255 * noise) ** 2 - 1 / 12) < 0.02 * (255 * noise) ** 2 + 0.02
 
 
-@pytest.mark.parametrize("step", [300, 999])
-def test_bright_and_dark_are_clipped(step: int) -> None:
+def test_bright_and_dark_are_clipped() -> None:
     """Values that wrap around, as the reference's do, put white dots on black: an attack that no camera makes."""
-    dark = add_noise(grey(0), b"image", step, 42)
+    dark = add_noise(grey(0), b"image", 300, 42)
     assert abs((dark == 0).mean() - 0.5) < 0.02
+    # Half a grey level, and five times the deviation of 0.194.
+    assert dark.max() < 250
     bright = add_noise(grey(255), b"image", 300, 42)
-    assert (bright == 255).mean() > 0.4
-    assert bright.min() > 30
+    # The signal, 0.981, lies a tenth of the deviation below white.
+    assert abs((bright == 255).mean() - 0.46) < 0.02
+    assert bright.min() > 5
 
 
 def test_noise_goes_on_without_regard_to_the_picture() -> None:
@@ -64,12 +66,12 @@ def test_channels_and_pixels_have_noise_of_their_own() -> None:
     assert abs(np.corrcoef(noised[:-1].ravel(), noised[1:].ravel())[0, 1]) < 0.03
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.tuples(st.integers(1, 40), st.integers(1, 40)), st.binary(max_size=20), st.integers(0, 999), st.integers(0, 99)
 )
 def test_content_and_seed_alone_decide(size: tuple[int, int], content: bytes, step: int, seed: int) -> None:
-    """All conversations about an image must share its noised version, on whichever worker and after whatever restart."""
+    """All conversations about an image must share its noised version, on every worker and after every restart."""
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     before = image.copy()
     noised = add_noise(image, content, step, seed)

@@ -1,0 +1,66 @@
+"""Runs that the tests share: a job is scored once and copied, not scored again."""
+
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SMALL = ("subgroups.per_format=2", "subgroups.members=3", "runtime.shard_size=40", "runtime.workers=1")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code and what it printed, spaces and line breaks made one space."""
+
+    code: int
+    text: str
+
+
+@pytest.fixture(scope="session")
+def command(local_ray: None) -> Callable[..., Outcome]:
+    """The command `select` in this process, with what is named and nothing else."""
+    from ards_ray.cli import main
+
+    def run(*arguments: object) -> Outcome:
+        printed = io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(printed):
+            try:
+                code = main(["select", *map(str, arguments)])
+            except SystemExit as error:
+                code = int(error.code or 0)
+        return Outcome(code, " ".join(printed.getvalue().split()))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def job(command, demo_inputs) -> Callable[..., Outcome]:
+    """The command on the demo's inputs, unless others are named, with small subgroups."""
+
+    def run(output: object, *arguments: object, settings: Sequence[str] = ()) -> Outcome:
+        named = set(map(str, arguments))
+        inputs = {"--corpus": demo_inputs.corpus, "--images": demo_inputs.images, "--model": demo_inputs.model}
+        options = [part for name, value in inputs.items() if name not in named for part in (name, value)]
+        assigned = [part for setting in (*SMALL, *settings) for part in ("--set", setting)]
+        return command("--output", output, *options, *assigned, *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the demo's 140 conversations; to be copied, not changed."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    outcome = job(run)
+    assert outcome.code == 0, outcome.text
+    return run
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to do what one likes with."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))

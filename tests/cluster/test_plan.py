@@ -1,0 +1,38 @@
+"""`--plan`: what a selection would cost, before it costs it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def test_a_plan_names_its_numbers_and_writes_nothing(job: Any, demo_inputs: Any, tmp_path: Path) -> None:
+    """One looks at the plan before one rents machines: a missing image folder shows itself here or after hours."""
+    images = Path(shutil.copytree(demo_inputs.images, tmp_path / "images"))
+    names = {record["image"] for record in json.loads(demo_inputs.corpus.read_text()) if "image" in record}
+    for name in sorted(names)[:3]:
+        (images / name).unlink()
+    outcome = job(tmp_path / "run", "--plan", "--images", images, "--budget", "0.25")
+    assert outcome.code == 0, outcome.text
+    for line in (
+        "choice 35",
+        "text 17",
+        "symbol+permutation 35",
+        "Shards: about 4",
+        "are missing",
+        "Proxy actors: 1 of 1 CPU each, float32 on cpu",
+        f"in {tmp_path}/run",
+        "To be chosen: 35 of 140 conversations",
+    ):
+        assert line in outcome.text, line
+    assert "Images: 0 of" not in outcome.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]
+
+
+def test_a_plan_of_a_wrong_corpus_is_refused(job: Any, tmp_path: Path) -> None:
+    """The plan is the rehearsal: what would be refused later is refused here."""
+    (tmp_path / "corpus.json").write_text('[{"id": "1", "conversations": [')
+    outcome = job(tmp_path / "run", "--plan", "--corpus", tmp_path / "corpus.json")
+    assert outcome.code == 2
+    assert f"{tmp_path}/corpus.json: cut off after 0 conversations" in outcome.text
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,353 @@
+"""The run directory: files are whole or not there, on disks and on object stores."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ards_ray import schema
+from ards_ray.errors import ArdsError, SettingsError
+from ards_ray.run.directory import CountedStream, RunDirectory
+from ards_ray.storage import locate
+
+WIDTH = 4
+
+
+@pytest.fixture(params=["path", "file URL", "object store"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A folder that is not there yet."""
+    if request.param == "object store":
+        name = f"/{uuid.uuid4().hex}"
+        yield f"memory:/{name}/runs/one"
+        memory = fsspec.filesystem("memory")
+        if memory.exists(name):
+            memory.rm(name, recursive=True)
+    else:
+        folder = tmp_path / "runs" / "one"
+        yield folder.as_uri() if request.param == "file URL" else str(folder)
+
+
+@pytest.fixture
+def run(url: str) -> RunDirectory:
+    directory = RunDirectory(url)
+    directory.prepare()
+    return directory
+
+
+def files(run: RunDirectory) -> set[str]:
+    """All files under the run directory, temporary ones too."""
+    if run.location.is_local:
+        folder = Path(run.location.path)
+        return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    root = run.location.path.rstrip("/") + "/"
+    return {path.removeprefix(root) for path in fsspec.filesystem("memory").find(root)}
+
+
+def rows(count: int = 5, first: int = 0) -> pa.Table:
+    vectors = np.random.default_rng(first).standard_normal((count, WIDTH)).astype(np.float16)
+    return pa.table(
+        {
+            "row": pa.array(range(first, first + count), type=pa.int64()),
+            "error": pa.array([None if row % 2 else f"é {row}" for row in range(count)], type=pa.string()),
+            "vector": schema.vector_column(vectors, WIDTH),
+        }
+    )
+
+
+def overwrite(run: RunDirectory, path: str, content: bytes) -> None:
+    location = run.location / path
+    with location.filesystem.open_output_stream(location.path) as stream:
+        stream.write(content)
+
+
+def content_of(run: RunDirectory) -> dict[str, bytes]:
+    return {path: run.read_bytes(path) for path in files(run)}
+
+
+def write_half(run: RunDirectory, path: str) -> None:
+    with run.publish(path) as stream:
+        stream.write(b"half")
+        raise ZeroDivisionError
+
+
+def test_a_file_appears_when_it_is_whole(run: RunDirectory) -> None:
+    """A reader beside the run, DuckDB for instance, must never see half a file."""
+    with run.publish("folder/new.bin") as stream:
+        stream.write(b"one")
+        assert not run.exists("folder/new.bin")
+        stream.write(b"two")
+    assert run.read_bytes("folder/new.bin") == b"onetwo"
+    assert files(run) == {"folder/new.bin"}
+
+
+def test_a_writer_that_fails_leaves_nothing(run: RunDirectory) -> None:
+    """Half a mixture under its final name would be trained on."""
+    with pytest.raises(ZeroDivisionError):
+        write_half(run, "folder/new.bin")
+    assert files(run) == set()
+
+
+def test_a_writer_that_fails_leaves_what_was_there(run: RunDirectory) -> None:
+    """Writing a mixture again must not cost the one from before."""
+    run.write_bytes("mixture.json", b"before")
+    with pytest.raises(ZeroDivisionError):
+        write_half(run, "mixture.json")
+    assert content_of(run) == {"mixture.json": b"before"}
+    run.write_bytes("mixture.json", b"after")
+    assert content_of(run) == {"mixture.json": b"after"}
+
+
+def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
+    """Machines die at any moment: what they leave must not pass for a finished file."""
+    script = (
+        "import os, signal\n"
+        "from ards_ray.run.directory import RunDirectory\n"
+        f"with RunDirectory({str(tmp_path)!r}).publish('signals/part-00000.parquet') as stream:\n"
+        "    stream.write(b'half' * 100_000)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
+    run = RunDirectory(str(tmp_path))
+    assert not run.exists("signals/part-00000.parquet")
+    assert run.parts("signals") == []
+    assert all(name.startswith(".") for name in os.listdir(tmp_path / "signals"))
+
+
+def test_two_writers_of_one_file(run: RunDirectory) -> None:
+    """A worker that was taken for dead may finish beside the one that took its place."""
+    with run.publish("a/part.bin") as first:
+        first.write(b"same")
+        with run.publish("a/part.bin") as second:
+            second.write(b"same")
+    assert content_of(run) == {"a/part.bin": b"same"}
+
+
+def test_a_part_reads_back(run: RunDirectory) -> None:
+    """Every number of the run goes this way: types, nulls and half floats come back as they were."""
+    table = rows()
+    part = run.write_table("signals/part-00003.parquet", table, "stamp", 0.0, {"ok": 3, "formats": {"é": 1}})
+    assert run.read_table(part.path).equals(table)
+    assert run.read_table(part.path, ["row"]).column_names == ["row"]
+    assert run.read_schema(part.path).equals(table.schema, check_metadata=False)
+    assert run.part(part.path) == part
+    assert run.parts("signals") == [part]
+    assert (part.name, part.rows, part.fingerprint) == ("part-00003", 5, "stamp")
+    assert part.details == {"ok": 3, "formats": {"é": 1}}
+
+
+def test_checksum_and_size_are_the_files(run: RunDirectory) -> None:
+    """They are what a copied run is verified by."""
+    part = run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    content = run.read_bytes(part.path)
+    assert (part.bytes, part.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    entry = json.loads(run.read_bytes("manifest/signals-part-00000.json"))
+    assert entry["sha256"] == part.sha256
+    assert files(run) == {"manifest/signals-part-00000.json", "signals/part-00000.parquet"}
+
+
+def test_row_groups(run: RunDirectory) -> None:
+    """Each format is a row group, so that the vectors of one are read without the others'."""
+    part = run.write_table("signals/part-00000.parquet", rows(6), "stamp", 0.0, row_groups=[1, 3, 2])
+    with run.open_table(part.path) as file:
+        assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [1, 3, 2]
+        assert file.read_row_group(1)["row"].to_pylist() == [1, 2, 3]
+    empty = run.write_table("signals/part-00001.parquet", rows(0), "stamp", 0.0)
+    assert run.read_table(empty.path).equals(rows(0))
+
+
+class RecordedDirectory(RunDirectory):
+    """Notes what is published, in order, and may lose its storage."""
+
+    def __init__(self, url: str, fails_on: str = ""):
+        super().__init__(url)
+        self.published: list[str] = []
+        self._fails_on = fails_on
+
+    @contextmanager
+    def publish(self, path: str) -> Iterator[CountedStream]:
+        with super().publish(path) as stream:
+            yield stream
+            if self._fails_on and path.startswith(self._fails_on):
+                raise OSError(28, "No space left on device")
+        self.published.append(path)
+
+
+def test_the_manifest_entry_comes_last(url: str) -> None:
+    """An entry means that the part is whole; written first, a crash in between would end in a part that is missing."""
+    run = RecordedDirectory(url)
+    run.prepare()
+    run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    assert run.published == ["signals/part-00000.parquet", "manifest/signals-part-00000.json"]
+
+
+@pytest.mark.parametrize("fails_on", ["signals", "manifest"])
+def test_without_its_entry_a_part_is_not_finished(url: str, fails_on: str) -> None:
+    """A full disk, at the part or at its entry: the part is done again."""
+    run = RecordedDirectory(url, fails_on)
+    run.prepare()
+    with pytest.raises(OSError, match="No space left"):
+        run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    assert run.parts("signals") == []
+    assert run.part("signals/part-00000.parquet") is None
+    assert files(run) == ({"signals/part-00000.parquet"} if fails_on == "manifest" else set())
+
+
+def test_a_table_that_parquet_cannot_hold_leaves_nothing(run: RunDirectory) -> None:
+    """The writer itself may fail in the middle."""
+    intervals = pa.table({"row": pa.array([(1, 2, 3)], type=pa.month_day_nano_interval())})
+    with pytest.raises(pa.ArrowNotImplementedError):
+        run.write_table("signals/part-00000.parquet", intervals, "stamp", 0.0)
+    assert files(run) == set()
+
+
+def test_parts_come_by_name(run: RunDirectory) -> None:
+    """Workers finish in any order; later stages read in one."""
+    for number in (2, 0, 1):
+        run.write_table(f"scores/part-{number:05d}.parquet", rows(2, first=10 * number), "stamp", 0.0)
+    parts = run.parts("scores")
+    assert [part.name for part in parts] == ["part-00000", "part-00001", "part-00002"]
+    assert run.read_columns(parts, ["row"])["row"].to_pylist() == [0, 1, 10, 11, 20, 21]
+    assert run.parts("signals") == []
+
+
+def test_parts_before_there_is_anything(run: RunDirectory) -> None:
+    """A run that begins has no manifest."""
+    assert run.parts("signals") == []
+    assert run.part("mixture.json") is None
+    run.discard("signals")
+    run.delete("mixture.json")
+
+
+def test_discard_keeps_what_is_of_this_run(run: RunDirectory) -> None:
+    """Parts that other settings made go; those of these settings are hours of work, and stay."""
+    for number, stage in enumerate(["old", "new", "old"]):
+        run.write_table(f"clusters/part-{number:05d}.parquet", rows(), stage, 0.0)
+    run.write_table("clusters/centroids.parquet", rows(), "old", 0.0)
+    run.write_table("signals/part-00000.parquet", rows(), "old", 0.0)
+    run.discard("clusters", keep="new")
+    assert [part.name for part in run.parts("clusters")] == ["part-00001"]
+    assert files(run) == {
+        "clusters/part-00001.parquet",
+        "manifest/clusters-part-00001.json",
+        "signals/part-00000.parquet",
+        "manifest/signals-part-00000.json",
+    }
+    run.discard("clusters")
+    assert run.parts("clusters") == []
+    assert len(run.parts("signals")) == 1
+
+
+def test_clear_touches_nothing_foreign(run: RunDirectory) -> None:
+    """`--fresh` in a folder where the user keeps notes must not take them along."""
+    run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    for path in ("run.json", "config.yaml", "mixture.json", "failures.jsonl", "summary.json", "mixture/part-0.parquet"):
+        run.write_bytes(path, b"{}")
+    foreign = {"notes.txt": b"mine", "plots/a.png": b"mine", "mixture.json.bak": b"mine"}
+    for path, content in foreign.items():
+        run.write_bytes(path, content)
+    run.clear()
+    assert content_of(run) == foreign
+    run.clear()
+
+
+def test_a_folder_that_holds_something_else_is_refused(url: str) -> None:
+    """A slip in --output would mix a run with someone's data."""
+    run = RunDirectory(url)
+    run.prepare()
+    run.write_bytes("thesis.tex", b"mine")
+    with pytest.raises(SettingsError, match=r"holds something else \(thesis.tex\)"):
+        RunDirectory(url).prepare()
+    run.write_bytes("run.json", b"{}")
+    RunDirectory(url).prepare()
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    """Also with what file browsers leave in it."""
+    (tmp_path / ".DS_Store").touch()
+    RunDirectory(str(tmp_path)).prepare()
+
+
+def test_a_file_as_output_is_refused(tmp_path: Path) -> None:
+    """Where the folder cannot be, the user learns it before hours of scoring."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SettingsError, match="is a file"):
+        RunDirectory(str(tmp_path / "file")).prepare()
+    with pytest.raises(SettingsError, match="cannot be made"):
+        RunDirectory(str(tmp_path / "file" / "below")).prepare()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("url", ["nonsense://somewhere/run", "memory"])
+def test_locations(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown scheme is a wrong setting; a name without one is a folder here, wherever the job's workers start."""
+    monkeypatch.chdir(tmp_path)
+    if "://" in url:
+        with pytest.raises(SettingsError, match="cannot be opened"):
+            RunDirectory(url)
+    else:
+        assert RunDirectory(url).url == str(tmp_path / "memory")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        assert locate("~/run").path == str(tmp_path / "home" / "run")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "overwritten"])
+def test_damaged_tables_are_named(run: RunDirectory, damage: str) -> None:
+    """Copies break off: a traceback out of Arrow does not say which of thousands of files it was."""
+    part = run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    content = run.read_bytes(part.path)
+    damaged = {"empty": b"", "cut": content[: len(content) // 2], "overwritten": b"text " * len(content)}[damage]
+    overwrite(run, part.path, damaged)
+    with pytest.raises(ArdsError, match=r"signals/part-00000.parquet: damaged"):
+        run.read_table(part.path)
+    with pytest.raises(ArdsError, match=r"signals/part-00000.parquet: damaged"):
+        run.read_schema(part.path)
+    with pytest.raises(ArdsError, match=r"part-00000.parquet"):
+        run.read_columns([part], ["row"])
+
+
+def test_damage_inside_a_table_is_named(tmp_path: Path) -> None:
+    """Arrow reports a damaged page in another way than a damaged end."""
+    run = RunDirectory(str(tmp_path))
+    part = run.write_table("signals/part-00000.parquet", rows(500), "stamp", 0.0)
+    content = bytearray(run.read_bytes(part.path))
+    content[8:40] = b"\xff" * 32
+    overwrite(run, part.path, bytes(content))
+    with pytest.raises(ArdsError, match=r"signals/part-00000.parquet: damaged"):
+        run.read_table(part.path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"path": "signals', b"\xff\xfe"])
+def test_damaged_json_is_named(run: RunDirectory, content: bytes) -> None:
+    """The same for manifest entries."""
+    part = run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    overwrite(run, "manifest/signals-part-00000.json", content)
+    with pytest.raises(ArdsError, match=r"manifest/signals-part-00000.json: not valid JSON"):
+        run.part(part.path)
+    with pytest.raises(ArdsError, match=r"manifest/signals-part-00000.json: not valid JSON"):
+        run.parts("signals")
+
+
+def test_a_missing_file_is_not_called_damaged(run: RunDirectory) -> None:
+    """The advice for a damaged file would be wrong."""
+    with pytest.raises(FileNotFoundError):
+        run.read_table("signals/part-00000.parquet")
+
+
+def test_json_keeps_every_character(run: RunDirectory) -> None:
+    """Names and errors are in every language."""
+    content: dict[str, Any] = {"é": ["漢字", None, 1.5], "a": {"b": True}}
+    run.write_json("summary.json", content)
+    assert run.read_json("summary.json") == content
+    assert "漢字".encode() in run.read_bytes("summary.json")
