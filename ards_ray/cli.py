@@ -17,6 +17,7 @@ from ards_ray.errors import ArdsError, SettingsError
 # The options of their own, and the settings that they stand for.
 SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",
               "output": "output"}  # fmt: skip
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArdsError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: the same command again goes on from here", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

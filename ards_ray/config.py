@@ -146,7 +146,7 @@ class RuntimeSettings:
     """Workers and resources: what changes no number, except the two that are fixed when a run starts.
 
     Args:
-        workers: Proxy actors; auto is one for each GPU, or one for each CPU but one.
+        workers: Proxy actors; auto is one for each GPU, or one for each CPU but one (at least one).
         threads: Torch threads of a proxy actor on a CPU.
         shard_size: Conversations in a shard, about; fixed when the run starts.
         batch_positions: Positions computed together; fixed when the run starts.

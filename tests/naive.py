@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-
 from tables import read_table, vectors_in
 
 FORMATS = ("phrase", "choice", "caption", "region", "box", "image", "text")

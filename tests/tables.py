@@ -25,7 +25,7 @@ def read_summary(run: Path) -> dict[str, Any]:
 
 
 def times(run: Path, *tables: str) -> dict[str, int]:
-    """When each file of a run was last written, or of some of its tables; but for config.yaml, which each start writes."""
+    """When each file of a run, or of some of its tables, was last written; config.yaml, the last start's, left out."""
     files = (path for path in run.rglob("*") if path.is_file() and path.name != "config.yaml")
     stamps = {str(path.relative_to(run)): path.stat().st_mtime_ns for path in files}
     return {name: stamp for name, stamp in stamps.items() if not tables or name.split("/")[0] in tables}

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-
 from tables import read_summary, read_table, times
 
 LIMITS = ("limits.pixels=150000", "limits.positions=400")

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
+import naive
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-
-import naive
 from tables import read_summary, read_table, vectors_in
 
 MEMBERS = 4

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-
 from tables import read_summary, read_table, times
 
 WIDTH = 128

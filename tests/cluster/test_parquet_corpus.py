@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from tables import read_summary, read_table, times
 
 EMBEDDED = 30

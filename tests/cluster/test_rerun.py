@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
-
 from tables import read_summary, read_table, times
 
 SIGNAL_TABLES = ("conversations", "signals")
+STAGES = ("mixture", "scores", "subgroups", "clusters", "signals")
 
 
 def parts_written_since(before: dict[str, int], after: dict[str, int]) -> set[str]:
@@ -184,9 +184,8 @@ def killed_in(*stages: str) -> Callable[[Path], None]:
 
 @pytest.mark.parametrize(
     "interrupt",
-    [delete_summary, killed_in("mixture"), killed_in("scores"), killed_in("subgroups"), killed_in("clusters")]
-    + [killed_in("signals")],
-    ids=["summary", "mixture", "scores", "subgroups", "clusters", "signals"],
+    [delete_summary, *map(killed_in, STAGES)],
+    ids=["summary", *STAGES],
 )
 def test_a_run_that_was_killed_goes_on(
     copied: Path, job: Any, finished: Path, interrupt: Callable[[Path], None]

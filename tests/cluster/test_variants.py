@@ -4,16 +4,15 @@ All reuse the signals of one finished run; those that change signals have a smal
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import naive
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-
-import naive
 from tables import read_summary, read_table, times
 
 CLUSTERS = 2
@@ -79,8 +78,8 @@ class Variant:
 
 
 @pytest.fixture
-def variant(copied: Path, job: Any) -> Iterator[Variant]:
-    yield Variant(copied, job, times(copied, "conversations", "signals"))
+def variant(copied: Path, job: Any) -> Variant:
+    return Variant(copied, job, times(copied, "conversations", "signals"))
 
 
 def worst_case(run: Path) -> list[naive.Subgroup]:
@@ -166,7 +165,7 @@ def test_members_answered_wrong_under_attack(variant: Variant) -> None:
 
 
 def test_corrupted_versions_join_as_members(variant: Variant) -> None:
-    """The reference counts both versions of multiple choice; a corrupted member with a clean vector counts one twice."""
+    """The reference counts both versions of multiple choice; with a clean vector, a corrupted one counts one twice."""
     run = variant("subgroups.versions=clean+corrupted")
     conversations = naive.read_conversations(run)
     recorded = recorded_subgroups(run, conversations)
