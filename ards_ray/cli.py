@@ -4,10 +4,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
+from textwrap import fill
+from typing import get_args
 
 import yaml
+from docstring_parser import parse
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
@@ -113,15 +117,35 @@ def read_settings(options: argparse.Namespace) -> Settings:
 
 
 def _settings_parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="settings", exit_on_error=False, add_help=False, allow_abbrev=False)
+    parser = ArgumentParser(prog="settings", exit_on_error=False, add_help=False, allow_abbrev=False, print_config=None)
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(Settings, as_group=True)
     return parser
 
 
 def _settings_help() -> str:
-    text = _settings_parser().format_help()
-    return "settings, for --set and --config:\n" + text[text.index("\n\n") :]
+    lines = ["settings, for --set and --config, with their defaults:"]
+    for item in fields(Settings):
+        default = getattr(Settings(), item.name)
+        if is_dataclass(default):
+            lines += ["", str(parse(type(default).__doc__ or "").short_description)]
+            lines += _help_lines(type(default), f"{item.name}.")
+    lines += ["", "Of the run"]
+    lines += [line for line in _help_lines(Settings, "") if line.startswith(("  output", "  seed"))]
+    return "\n".join(lines)
+
+
+def _help_lines(section: type, prefix: str) -> list[str]:
+    """A line for each setting of a section: its key, what its docstring says, its values and its default."""
+    described = {parameter.arg_name: parameter.description for parameter in parse(section.__doc__ or "").params}
+    lines = []
+    for item in fields(section):
+        choices = [str(value) for value in get_args(item.type) if isinstance(value, str)]
+        values = f" ({', '.join(choices)})" if choices else ""
+        default = getattr(section(), item.name)
+        text = f"{described[item.name]}{values} [{'none' if default in (None, ()) else default}]"
+        lines.append(fill(text, 110, initial_indent=f"  {prefix + item.name:26}", subsequent_indent=" " * 28))
+    return lines
 
 
 def _config_file(name: str) -> Path:

@@ -55,6 +55,9 @@ def _corrupt_choices(
         if attacks.permutation:
             random = generator(seed, f"permutation/{index}", content)
             orders = other_orders(len(choice.options), attacks.permutations, random)
+            if index:
+                # All orders come in the same sequence for every round: each round but the first takes its own.
+                orders = [orders[place] for place in random.permutation(len(orders))]
             versions = [choice.permuted(order) for order in orders]
         if attacks.symbol and len(choice.options) <= len(attacks.symbols):
             versions = [version.with_symbols(attacks.symbols) for version in versions]
