@@ -1,6 +1,7 @@
 """A function over the parts of a table, as Ray Data tasks."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import ray
@@ -30,7 +31,11 @@ def map_parts(
 
 
 def _call(row: dict[str, Any], function: Callable[..., dict[str, Any]], shared: Any) -> dict[str, Any]:
-    if isinstance(shared, ray.ObjectRef):
-        shared = ray.get(shared)
-    parts, arguments = shared
+    parts, arguments = _unpacked(shared)
     return function(parts[row["id"]], *arguments)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(shared: Any) -> Any:
+    """What all rows share, once for a worker: to unpack thousands of parts takes longer than many a row's work."""
+    return ray.get(shared)

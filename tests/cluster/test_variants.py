@@ -261,10 +261,12 @@ def test_a_budget_beyond_the_candidates_takes_them_all_and_says_so(copied: Path,
 
 @pytest.fixture(scope="module")
 def small_corpus(demo_inputs: Any, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen conversations of the demo: multiple choice, pictures and plain text."""
+    """Sixteen conversations of the demo: multiple choice, those of one round first, pictures and plain text."""
     formats = read_table(finished, "conversations")["format"].to_pylist()
-    rows = [row for name, count in (("choice", 8), ("image", 5), ("text", 3)) for row in rows_of(formats, name)[:count]]
     records = json.loads(demo_inputs.corpus.read_text())
+    rows: list[int] = []
+    for name, count in (("choice", 8), ("image", 5), ("text", 3)):
+        rows += sorted(rows_of(formats, name), key=lambda row: len(records[row]["conversations"]))[:count]
     corpus = tmp_path_factory.mktemp("small") / "corpus.json"
     corpus.write_text(json.dumps([records[row] for row in sorted(rows)]))
     return corpus
@@ -290,11 +292,12 @@ def signals(small_corpus: Path, job: Any, tmp_path_factory: pytest.TempPathFacto
 
 
 def by_id(run: Path) -> dict[str, Any]:
-    """Signals with their format, by the conversation's id."""
+    """Signals with their format and number of rounds, by the conversation's id."""
     conversations = read_table(run, "conversations").to_pylist()
     entries = read_table(run, "signals").to_pylist()
     return {
-        conversation["id"]: entry | {"format": conversation["format"]}
+        conversation["id"]: entry
+        | {"format": conversation["format"], "rounds": len(json.loads(conversation["record"])["conversations"]) // 2}
         for conversation, entry in zip(conversations, entries, strict=True)
     }
 
@@ -324,13 +327,13 @@ def test_more_orders_find_larger_gaps(signals: Any, every_permutation: dict[str,
     """The worst of several orders is the point of trying several; text attacks must not depend on noise either."""
     one = by_id(finished)
     three = signals("attacks.permutations=3", "attacks.noise=false")
-    for identity, entry in choices(every_permutation):
-        assert gap(entry) >= gap(one[identity]) - 1e-4
-        assert gap(entry) >= gap(three[identity]) - 1e-4
-    for more, fewer in ((every_permutation, one), (every_permutation, three)):
-        assert sum(gap(entry) for _, entry in choices(more)) > sum(
-            gap(fewer[identity]) for identity, _ in choices(more)
-        )
+    # With several rounds, what is tried is one order for each of them, and not every combination.
+    alone = [identity for identity, entry in choices(every_permutation) if entry["rounds"] == 1]
+    assert len(alone) > 2
+    for fewer in (one, three):
+        gains = [gap(every_permutation[identity]) - gap(fewer[identity]) for identity in alone]
+        assert min(gains) > -1e-4
+        assert max(gains) > 1e-3
     for entry in three.values():
         assert (entry["corrupted_loss"] is None) == (entry["format"] != "choice")
         assert entry["corruption"] == ("symbol+permutation" if entry["format"] == "choice" else None)
