@@ -1,6 +1,6 @@
-# Everything needs only Python 3.11 (or later), gcc and pip: the environment is made in .venv and the user's own
+# Needs Python 3.11 or later with pip: the environment is made in .venv and the user's own
 # Python stays as it is.
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 ENVIRONMENT := .venv/.made
 RUN := .venv/bin
 

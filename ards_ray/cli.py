@@ -3,12 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
 from textwrap import fill
-from typing import get_args
+from typing import Any, get_args
 
 import yaml
 from docstring_parser import parse
@@ -22,6 +22,8 @@ from ards_ray.errors import ArdsError, SettingsError
 SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",
               "output": "output"}  # fmt: skip
 INTERRUPTED = 130
+# Small enough that the members of the demo's subgroups leave enough of every format for its mixture.
+DEMO_DEFAULTS = {"subgroups.per_format": 2, "subgroups.members": 5}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,8 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArdsError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ArdsError.exit_code
     except KeyboardInterrupt:
-        print("interrupted: the same command again goes on from here", file=sys.stderr)
+        print("interrupted: the same command, without --fresh, goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -80,15 +85,19 @@ def _select(options: argparse.Namespace, console: Console) -> None:
     from ards_ray.demo import with_demo
 
     if not settings.corpus.files:
-        settings = with_demo(settings)
+        settings = with_demo(read_settings(options, DEMO_DEFAULTS))
     if options.plan:
         plan(settings, console)
     else:
         select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
 
 
-def read_settings(options: argparse.Namespace) -> Settings:
+def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Settings:
     """The settings of the file, overridden by those of the command line.
+
+    Args:
+        options: The command line.
+        defaults: Other defaults for some keys.
 
     Raises:
         SettingsError: a key is unknown or a value is of the wrong type.
@@ -106,6 +115,7 @@ def read_settings(options: argparse.Namespace) -> Settings:
         if value is not None:
             arguments.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
     parser = _settings_parser()
+    parser.set_defaults(dict(defaults or {}))
     try:
         values = vars(parser.instantiate(parser.parse_args(arguments)))
     except argparse.ArgumentError as error:

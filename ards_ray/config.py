@@ -197,7 +197,7 @@ def check_settings(settings: Settings) -> None:
     """
     budget = settings.mixture.budget
     rules = (
-        ("mixture.budget", budget, budget > 0 and (budget < 1 or float(budget).is_integer()),
+        ("mixture.budget", budget, 0 < budget < 1 or (isinstance(budget, int) and budget >= 1),
          "a fraction between 0 and 1, or a whole number of conversations from 1"),
         ("attacks.symbols", settings.attacks.symbols,
          len(settings.attacks.symbols) >= 2 and len(set(settings.attacks.symbols)) == len(settings.attacks.symbols),

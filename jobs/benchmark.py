@@ -4,7 +4,8 @@
 # the repository takes its place before anything else is imported.
 import sys
 
-sys.path[:] = [entry.rstrip("/").removesuffix("/jobs") for entry in sys.path]
+jobs = {__file__.rpartition("/")[0], sys.path[0] if sys.path[0].endswith("/jobs") else __file__}
+sys.path[:] = [entry.removesuffix("/jobs") if entry in jobs else entry for entry in sys.path]
 
 from ards_ray.cli import main  # noqa: E402
 

@@ -136,7 +136,8 @@ def test_nodes_install_what_the_tests_ran_with(prepared: Config) -> None:
     assert "dependencies" not in project.get("dynamic", []), "nodes have pyproject.toml without the sources"
     (python,) = {v for command in commands(prepared) for v in re.findall(r"--python (3\.\d+)\b", command)}
     minimum = re.search(r">=\s*(\d+)\.(\d+)", project["requires-python"])
-    assert minimum and tuple(map(int, python.split("."))) >= tuple(map(int, minimum.groups()))
+    assert minimum is not None
+    assert tuple(map(int, python.split("."))) >= tuple(map(int, minimum.groups()))
 
 
 def test_commands_are_shell(prepared: Config) -> None:

@@ -7,6 +7,7 @@ import yaml
 from rich.console import Console
 
 from ards_ray.cluster.failure import known_cause
+from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resolve import resolve_auto, with_absolute_paths
 from ards_ray.cluster.session import ray_session
 from ards_ray.cluster.steps import (
@@ -57,14 +58,15 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     if fresh:
         run.clear()
     state = RunState(run)
-    with known_cause(), ray_session():
+    with ray_session(), known_cause():
         asked_device = settings.proxy.device
         settings = resolve_auto(settings, state)
         job = Job(run, settings, state, console, checkpoint_digest(folder), asked_device)
         conversation_inputs = inputs.conversations_inputs(settings, digests)
         _refuse_changes(job, conversation_inputs)
-        _write_config(run, settings)
+        check_nodes(run, settings, job.model)
         parts = write_conversations(job, conversation_inputs)
+        _write_config(run, settings)
         signals = write_signals(job, parts, retry_failed)
         reasons = _check_failures(job, parts, signals)
         write_clusters(job, signals)

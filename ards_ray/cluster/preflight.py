@@ -13,14 +13,14 @@ from ards_ray.run.directory import RunDirectory
 from ards_ray.storage import locate
 
 
-def check_nodes(run: RunDirectory, settings: Settings, images: Sequence[str], model: str) -> None:
-    """Check on each node that output, corpus, images and model are there, and are the same as here.
+def check_nodes(run: RunDirectory, settings: Settings, model: str, images: Sequence[str] = ()) -> None:
+    """Check on each node that output, corpus, images, model and adapter are there, and are the same as here.
 
     Args:
         run: The run.
         settings: The run's settings.
-        images: Some image paths of the corpus that exist here.
         model: Digest of the checkpoint here.
+        images: Some image paths of the corpus that exist here.
 
     Raises:
         SettingsError: names the nodes and what they do not see.
@@ -35,7 +35,7 @@ def check_nodes(run: RunDirectory, settings: Settings, images: Sequence[str], mo
         answers = [
             check.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-            ).remote(run.url, mark, settings, list(images), model)
+            ).remote(run.url, mark, settings, model, list(images))
             for node in nodes
         ]
         problems = [
@@ -52,8 +52,8 @@ def check_nodes(run: RunDirectory, settings: Settings, images: Sequence[str], mo
         )
 
 
-def problems_here(output: str, mark: str, settings: Settings, images: Sequence[str], model: str) -> list[str]:
-    """What this node does not see of output, corpus, images and model."""
+def problems_here(output: str, mark: str, settings: Settings, model: str, images: Sequence[str]) -> list[str]:
+    """What this node does not see of output, corpus, images, model and adapter."""
     problems = []
     if not RunDirectory(output).exists(mark):
         problems.append(f"the output folder {output} is another one here")
@@ -65,6 +65,9 @@ def problems_here(output: str, mark: str, settings: Settings, images: Sequence[s
             missing = [name for name in images if not (folder / name).exists()]
             if missing:
                 problems.append(f"the image folder {folder.url} lacks {missing[0]}")
+    problems += [f"the corpus file {file} is missing" for file in settings.corpus.files if not locate(file).exists()]
+    if settings.proxy.adapter is not None and not locate(settings.proxy.adapter).exists():
+        problems.append(f"the adapter {settings.proxy.adapter} is missing")
     try:
         if checkpoint_digest(checkpoint_folder(str(settings.proxy.model))) != model:
             problems.append(f"the model {settings.proxy.model} is another one here")

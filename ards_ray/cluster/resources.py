@@ -9,6 +9,8 @@ import torch
 from ards_ray.config import ProxySettings, RuntimeSettings
 from ards_ray.errors import SettingsError
 
+PROBE_SECONDS = 120
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -78,13 +80,21 @@ def resolve_device(proxy: ProxySettings) -> tuple[str, str]:
     """Device and dtype for `auto`: what a GPU of the cluster says it is, or the CPU where there is none.
 
     A logical GPU, one that Ray counts and torch does not see, is a CPU.
+
+    Raises:
+        SettingsError: the cluster's GPUs are all taken.
     """
     device = proxy.device
     if device == "auto":
         device = "cpu"
         if ray.cluster_resources().get("GPU", 0) > 0:
             probe = ray.remote(num_cpus=0, num_gpus=1)(torch.cuda.is_available)
-            device = "cuda" if ray.get(probe.remote()) else "cpu"
+            try:
+                device = "cuda" if ray.get(probe.remote(), timeout=PROBE_SECONDS) else "cpu"
+            except ray.exceptions.GetTimeoutError as error:
+                raise SettingsError(
+                    f"no GPU of the cluster was free within {PROBE_SECONDS} s; free one, or state proxy.device"
+                ) from error
     dtype = proxy.dtype
     if dtype == "auto":
         dtype = "bfloat16" if device == "cuda" else "float32"

@@ -6,13 +6,18 @@ from contextlib import contextmanager
 
 import ray
 
+from ards_ray.errors import ArdsError
+
 
 @contextmanager
 def ray_session() -> Iterator[None]:
     """Ray for the time of a job: the cluster that is there (`RAY_ADDRESS`, or one on this machine), or a local one."""
     mine = not ray.is_initialized()
     if mine:
-        ray.init(logging_level=logging.WARNING, log_to_driver=True)
+        try:
+            ray.init(logging_level=logging.WARNING, log_to_driver=True)
+        except ConnectionError as error:
+            raise ArdsError(f"no connection to Ray: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False

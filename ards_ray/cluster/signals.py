@@ -9,7 +9,6 @@ from typing import Any
 import ray
 import torch
 from ray.util.annotations import RayDeprecationWarning
-from transformers.utils import logging as transformers_logging
 
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
@@ -90,6 +89,9 @@ def load_proxy(settings: Settings, model: str) -> ProxyModel:
     if checkpoint_digest(folder) != model:
         raise SettingsError(f"{folder}: not the checkpoint that the job was started with")
     torch.set_num_threads(settings.runtime.threads)
+    # Imported late: workers of the other stages do not wait for it.
+    from transformers.utils import logging as transformers_logging
+
     transformers_logging.disable_progress_bar()
     return load_model(folder, settings.proxy)
 

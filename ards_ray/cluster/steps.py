@@ -15,7 +15,8 @@ from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import plan_workers
 from ards_ray.cluster.signals import score_corrupted, score_shards
 from ards_ray.config import Settings
-from ards_ray.corpus.readers import is_parquet
+from ards_ray.corpus.images import lies_inside
+from ards_ray.corpus.readers import embedded_row, is_parquet
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.report.progress import StageProgress
@@ -28,6 +29,7 @@ from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
 from ards_ray.stages.scores import score_parts
 from ards_ray.stages.similarity import mean_cosines
 from ards_ray.stages.vectors import grouped, read_rows
+from ards_ray.storage import locate
 
 SAMPLED_IMAGES = 16
 
@@ -100,7 +102,7 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
         shards.update({name: _failed_rows(job.run, part) for name, part in done.items() if part.details["failed"]})
     if shards or not job.state.is_done("signals", stage_inputs):
         workers = plan_workers(job.settings.runtime, job.asked_device, job.settings.proxy.device)
-        check_nodes(job.run, job.settings, _sample_images(job.run, parts), job.model)
+        check_nodes(job.run, job.settings, job.model, _sample_images(job, parts))
         sizes = {part.name: part.rows for part in parts}
         total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
         with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
@@ -114,10 +116,15 @@ def _failed_rows(run: RunDirectory, part: Part) -> list[int]:
     return [entry["row"] for entry in table if entry["status"] == "failed"]
 
 
-def _sample_images(run: RunDirectory, parts: Sequence[Part]) -> list[str]:
-    table = run.read_table(parts[0].path, ["image", "source"]).to_pylist()
-    names = [row["image"] for row in table if row["image"] and not row["image"].startswith(f"{row['source']}#")]
-    return names[:SAMPLED_IMAGES]
+def _sample_images(job: Job, parts: Sequence[Part]) -> list[str]:
+    """Some image paths of the corpus whose files are there."""
+    if job.settings.corpus.images is None:
+        return []
+    folder = locate(job.settings.corpus.images)
+    table = job.run.read_table(parts[0].path, ["image", "source"]).to_pylist()
+    names = [row["image"] for row in table if row["image"] and embedded_row(row["image"], row["source"]) is None]
+    names = [name for name in names if lies_inside(name)][:SAMPLED_IMAGES]
+    return [name for name in names if (folder / name).exists()]
 
 
 def write_clusters(job: Job, signals: Sequence[Part]) -> None:
@@ -192,9 +199,10 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
         places = {signals[index].name: rows for index, rows in wanted.items()}
         vectors: dict[int, np.ndarray] = {}
         with job.progress("subgroups", len(places)) as progress:
-            for row in map_parts(_read_members, [signals[index] for index in wanted], run.url, places):
+            groups = list(grouped([signals[index] for index in sorted(wanted)]).items())
+            for row in map_parts(_read_members, groups, run.url, places):
                 vectors.update(zip(row["rows"].tolist(), row["vectors"], strict=True))
-                progress.advance()
+                progress.advance(row["parts"])
         corrupted: dict[int, np.ndarray] = {}
         if settings.subgroups.versions == "clean+corrupted":
             rows: dict[str, list[int]] = {}
@@ -205,9 +213,12 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
         subgroups.write_subgroups(run, settings, found, vectors, corrupted, stage, started)
 
 
-def _read_members(part: Part, output: str, places: dict[str, dict[str, list[int]]]) -> dict[str, Any]:
-    vectors = read_rows(RunDirectory(output), part, places[part.name])
-    return {"rows": np.array(list(vectors), dtype=np.int64), "vectors": np.stack(list(vectors.values()))}
+def _read_members(group: Group, output: str, places: dict[str, dict[str, list[int]]]) -> dict[str, Any]:
+    run, vectors = RunDirectory(output), {}
+    for part in group[1]:
+        vectors.update(read_rows(run, part, places[part.name]))
+    rows = np.array(list(vectors), dtype=np.int64)
+    return {"rows": rows, "vectors": np.stack(list(vectors.values())), "parts": len(group[1])}
 
 
 def write_scores(job: Job, signals: Sequence[Part]) -> None:

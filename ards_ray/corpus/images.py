@@ -30,6 +30,7 @@ from ards_ray.storage import Location, locate
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 
 _BATCH_BYTES = 8 << 20
+_LARGEST_FILE = 1 << 30
 
 # What is wrong with the path or file itself; anything else, too many open files for instance, is the machine's trouble.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
@@ -115,6 +116,11 @@ def _open_header(content: bytes) -> Image.Image:
     raise UnidentifiedImageError(f"none of {', '.join(_FORMATS)}")
 
 
+def lies_inside(image: str) -> bool:
+    """Whether an image path stays under the image folder, as far as its text tells."""
+    return not posixpath.isabs(image) and posixpath.normpath(image).split("/")[0] != ".." and "\0" not in image
+
+
 def _read_file(image: str, folder: Location | None) -> bytes:
     if folder is None:
         raise ConversationError("image not found", f"{image} (no image folder is given)")
@@ -145,8 +151,11 @@ def _read_local(image: str, folder: str) -> bytes:
         real = os.path.realpath(os.path.join(folder, image))
         if os.path.commonpath((real_folder, real)) != real_folder:
             raise ConversationError("image path leaves the image folder", image)
-        if not stat.S_ISREG(os.stat(real).st_mode):
+        status = os.stat(real)
+        if not stat.S_ISREG(status.st_mode):
             raise ConversationError("image cannot be read", f"{image} (not a file)")
+        if status.st_size > _LARGEST_FILE:
+            raise ConversationError("image is too large", f"{image} ({status.st_size:,} bytes)")
         with open(real, "rb") as stream:
             return stream.read()
     except ValueError as error:

@@ -20,7 +20,6 @@ from transformers import (
     MistralConfig,
     PreTrainedTokenizerFast,
 )
-from transformers.utils.import_utils import is_protobuf_available, is_sentencepiece_available
 
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.convert_weights import (
@@ -253,10 +252,6 @@ def _original_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         return tokenizer
     if not (folder / "tokenizer.model").is_file():
         raise SettingsError(f"{folder}: no tokenizer here, neither tokenizer.json nor tokenizer.model")
-    if not (is_sentencepiece_available() and is_protobuf_available()):
-        raise SettingsError(
-            f"{folder / 'tokenizer.model'}: cannot be read without two packages; pip install sentencepiece protobuf"
-        )
     # LLaVA was trained with transformers 4, where a tokenizer that says nothing about `legacy` was a legacy one;
     # in transformers 5 it is not, and the text after each </s> would get other tokens.
     settings = folder / "tokenizer_config.json"

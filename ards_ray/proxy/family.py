@@ -78,14 +78,9 @@ def checkpoint_config(folder: Path) -> dict:
 def _family_of(folder: Path) -> str:
     config = checkpoint_config(folder)
     name = config.get("model_type")
-    if name == "llava":
-        if "text_config" not in config:
-            raise SettingsError(
-                f"{folder}: a checkpoint in the original LLaVA form; convert it first: "
-                f"ards-ray convert-checkpoint {folder} OUTPUT"
-            )
+    if name == "llava" and "text_config" in config:
         return "llava"
-    if name in ("llava_llama", "llava_mistral"):
+    if name in ("llava", "llava_llama", "llava_mistral"):
         raise SettingsError(
             f"{folder}: a checkpoint in the original LLaVA form; convert it first: "
             f"ards-ray convert-checkpoint {folder} OUTPUT"

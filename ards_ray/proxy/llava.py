@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, LlavaConfig, LlavaForConditionalGeneration
@@ -20,6 +21,8 @@ SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
+# Padded to a square, the picture takes 1.2 GB.
+LONGEST_SIDE = 20_000
 PAD_COLOUR = (122, 116, 104)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -32,12 +35,18 @@ def load_config(folder: Path) -> Any:
     Raises:
         SettingsError: it is not one of LLaVA-1.5 with a Llama or Mistral text model.
     """
-    config = LlavaConfig.from_pretrained(folder, local_files_only=True)
+    try:
+        config = LlavaConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        raise SettingsError(f"{folder / 'config.json'}: not a configuration of a known model ({error})") from error
     text: Any = config.text_config
     if text.model_type not in TEXT_MODELS:
         raise SettingsError(
             f"{folder}: unknown text model {text.model_type!r} in LLaVA; known are {', '.join(TEXT_MODELS)}"
         )
+    vision: Any = config.vision_config
+    if vision.model_type != "clip_vision_model":
+        raise SettingsError(f"{folder}: unknown vision tower {vision.model_type!r} in LLaVA; known is CLIP")
     return config
 
 
@@ -101,6 +110,8 @@ class LlavaInputs:
     def pixels(self, image: Image.Image) -> np.ndarray:
         """Pad to a centred square and resize, in Pillow: other backends interpolate differently."""
         side = max(image.size)
+        if side > LONGEST_SIDE:
+            raise ConversationError("image is too large", f"{image.width} by {image.height}, to be padded to a square")
         square = Image.new("RGB", (side, side), PAD_COLOUR)
         square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
         size = self.config.vision_config.image_size

@@ -43,6 +43,9 @@ def score_sequences(
             chosen = [sequences[index] for index in batch]
             try:
                 results = _score_batch(model, chosen, features, [with_vector[index] for index in batch], attention)
+            except torch.AcceleratorError:
+                # The device is of no more use to this process, and other sequences would be blamed for it.
+                raise
             except (RuntimeError, ValueError, IndexError, MemoryError) as error:
                 if len(batch) > 1:
                     splits += 1
@@ -73,8 +76,14 @@ def _image_features(model: ProxyModel, pixels: np.ndarray, budget: int) -> list[
     """Features of each image, [positions, width]."""
     size = max(1, budget // model.image_positions)
     features: list[torch.Tensor] = []
-    for start in range(0, len(pixels), size):
-        features += model.image_features(torch.tensor(pixels[start : start + size]))
+    while len(features) < len(pixels):
+        try:
+            features += model.image_features(torch.tensor(pixels[len(features) : len(features) + size]))
+        except (torch.OutOfMemoryError, MemoryError):
+            if size == 1:
+                raise
+            size //= 2
+            _release_memory()
     return features
 
 
@@ -101,10 +110,16 @@ def _score_batch(
             loss=losses[index],
             correct=correct[index],
             vector=vectors[index] if with_vector[index] else None,
-            error=None if np.isfinite(losses[index]) else "loss is not finite",
+            error=_not_finite(losses[index], vectors[index]),
         )
         for index in range(len(sequences))
     ]
+
+
+def _not_finite(loss: float, vector: np.ndarray) -> str | None:
+    if not np.isfinite(loss):
+        return "loss is not finite"
+    return None if np.isfinite(vector).all() else "vector is not finite"
 
 
 def _losses(

@@ -18,7 +18,7 @@ class Yardstick:
     Attributes:
         weights: float64 [subgroups], w.
         mean_members: float32 [subgroups, d], c_m = 1/B Σ r̂_j.
-        members: float32 [all members, d] unit vectors, subgroup by subgroup; needed for similarity `max` only.
+        members: float32 [all members, d] unit vectors, subgroup by subgroup; empty unless the similarity is `max`.
         sizes: Members of each subgroup.
         center: float32 [d], or None where vectors are not centred.
     """

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ards_ray.config import Settings
+from ards_ray.corpus.readers import embedded_row
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fingerprint import digest
 from ards_ray.storage import locate
@@ -24,7 +25,7 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
         {
             image
             for image, source in zip(chosen["image"].to_pylist(), chosen["source"].to_pylist(), strict=True)
-            if image is not None and not image.startswith(f"{source}#")
+            if image is not None and embedded_row(image, source) is None
         }
     )
     folder = locate(settings.corpus.images)

@@ -9,6 +9,7 @@ from PIL import Image
 from ards_ray.config import Settings
 from ards_ray.corpus.conversation import Conversation, Round, parse_conversation
 from ards_ray.corpus.images import decode_image, read_embedded, read_image
+from ards_ray.corpus.readers import embedded_row
 from ards_ray.corruption.attack import corrupt
 from ards_ray.corruption.noise import add_noise
 from ards_ray.errors import ConversationError
@@ -68,7 +69,6 @@ class Picture:
     """A picture of the shard, and where its pixels are, -1 for nowhere."""
 
     content: bytes
-    image: Image.Image
     clean: int = -1
     noised: int = -1
 
@@ -92,20 +92,20 @@ class Pictures:
         """
         name = conversation.image
         if name is None:
-            return Picture(b"", Image.new("RGB", (1, 1)))
+            return Picture(b"")
         if name not in self._pictures:
             try:
                 self._pictures[name] = self._open(name)
             except ConversationError as error:
-                self._pictures[name] = error
+                self._pictures[name] = _named(name, error)
         picture = self._pictures[name]
         if isinstance(picture, ConversationError):
             raise picture
-        if picture.clean < 0:
-            picture.clean = self._add(picture.image)
         if noised and picture.noised < 0:
+            # Opened again: opened pictures are too large to keep a shard's worth of them.
+            image = decode_image(picture.content, self._settings.limits.pixels)
             attacks = self._settings.attacks
-            pixels = add_noise(np.asarray(picture.image), picture.content, attacks.noise_step, self._settings.seed)
+            pixels = add_noise(np.asarray(image), picture.content, attacks.noise_step, self._settings.seed)
             picture.noised = self._add(Image.fromarray(pixels))
         return picture
 
@@ -115,29 +115,33 @@ class Pictures:
 
     def _open(self, name: str) -> Picture:
         pixels = self._settings.limits.pixels
-        try:
-            if name in self._embedded:
-                content = self._embedded[name]
-                return Picture(content, decode_image(content, pixels))
-            return Picture(*read_image(name, self._folder, pixels))
-        except ConversationError as error:
-            reason, _, detail = str(error).partition(": ")
-            if name in detail:
-                raise
-            raise ConversationError(reason, f"{name} ({detail})" if detail else name) from error
+        if name in self._embedded:
+            content = self._embedded[name]
+            image = decode_image(content, pixels)
+        else:
+            content, image = read_image(name, self._folder, pixels)
+        return Picture(content, self._add(image))
 
     def _add(self, image: Image.Image) -> int:
         self._pixels.append(self._inputs.pixels(image))
         return len(self._pixels) - 1
 
 
+def _named(name: str, error: ConversationError) -> ConversationError:
+    """The error with the picture's name in it."""
+    reason, _, detail = str(error).partition(": ")
+    if name in detail:
+        return error
+    return ConversationError(reason, f"{name} ({detail})" if detail else name)
+
+
 def _read_embedded(entries: Iterable[dict]) -> dict[str, bytes]:
     """The embedded images among the entries, each file opened once."""
     rows: dict[str, list[int]] = {}
     for entry in entries:
-        prefix = f"{entry['source']}#"
-        if entry["image"] is not None and entry["image"].startswith(prefix):
-            rows.setdefault(entry["source"], []).append(int(entry["image"][len(prefix) :]))
+        row = embedded_row(entry["image"], entry["source"])
+        if row is not None:
+            rows.setdefault(entry["source"], []).append(row)
     return {
         f"{file}#{row}": content
         for file, wanted in rows.items()

@@ -82,12 +82,14 @@ def write_signals(
     path = f"signals/{shard.name}.parquet"
     table = signals_table([_signals_row(item, scored.scores[item.row]) for item in shard.conversations], width)
     earlier = run.part(path)
+    splits = scored.splits
     if earlier is not None and earlier.fingerprint == stage:
+        splits += earlier.details["splits"]
         kept = run.read_table(path)
         table = pa.concat_tables([kept.filter(pc.invert(pc.is_in(kept["row"], table["row"]))), table])
     conversations = run.read_table(f"conversations/{shard.name}.parquet", ["row", "format", "image", "source"])
     images = image_files_digest(settings, conversations, table.filter(pc.equal(table["status"], "ok"))["row"])
-    details = {"splits": scored.splits, "images": images}
+    details = {"splits": splits, "images": images}
     return write_signals_table(run, path, _by_format(table, conversations), stage, started, details)
 
 

@@ -212,12 +212,15 @@ def _members(
 def read_yardstick(run: RunDirectory, settings: Settings) -> Yardstick:
     """The subgroups of a run, as the corpus is scored against them."""
     subgroups = run.read_table(SUBGROUPS, ["subgroup", "weight", "members", "mean_member"])
-    members = run.read_table(MEMBERS, ["vector"])
     center = read_center(run, settings)
+    means = schema.vectors_of(subgroups["mean_member"])
+    members = np.empty((0, means.shape[1]), dtype=np.float32)
+    if settings.score.similarity == "max":
+        members = member_vectors(schema.vectors_of(run.read_table(MEMBERS, ["vector"])["vector"]), center)
     return Yardstick(
         weights=subgroups["weight"].to_numpy(),
-        mean_members=schema.vectors_of(subgroups["mean_member"]),
-        members=member_vectors(schema.vectors_of(members["vector"]), center),
+        mean_members=means,
+        members=members,
         sizes=tuple(subgroups["members"].to_pylist()),
         center=center,
     )

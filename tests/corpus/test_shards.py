@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -99,7 +100,7 @@ def test_embedded_images_of_a_shard_are_neighbours() -> None:
     pieces = cut(embedded(1000) + embedded(530, "/d.parquet", 1000), 100)
     assert sorted(row for piece in pieces for row in piece) == list(range(1530))
     for piece in pieces:
-        runs = 1 + sum(right != left + 1 for left, right in zip(piece, piece[1:], strict=False))
+        runs = 1 + sum(right != left + 1 for left, right in pairwise(piece))
         assert runs <= 3
 
 

@@ -27,7 +27,6 @@ from transformers import (
     MistralForCausalLM,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import is_sentencepiece_available
 
 from ards_ray.errors import SettingsError
 from ards_ray.proxy import convert_weights
@@ -536,7 +535,6 @@ def test_sentencepiece_tokenizer(
     tokenizer: PreTrainedTokenizerFast, tower_folder: Path, tmp_path: Path, legacy: bool | None
 ) -> None:
     """LLaVA-1.5 and Vicuna come with tokenizer.model only; other tokens than in training mean other losses."""
-    pytest.importorskip("sentencepiece")
     original = original_model(320)
     source = write_original(tmp_path / "source", original, tokenizer)
     pieces = write_sentencepiece(source, legacy)
@@ -548,14 +546,3 @@ def test_sentencepiece_tokenizer(
     following = pieces.encode("USER") if legacy in (None, True) else pieces.encode("USER")[1:]
     assert converted("kite</s>USER", add_special_tokens=False).input_ids == [*pieces.encode("kite"), 2, *following]
     assert converted.convert_tokens_to_ids(["<image>", "<pad>"]) == [320, 321]
-
-
-@pytest.mark.skipif(is_sentencepiece_available(), reason="for installations without sentencepiece")
-def test_missing_sentencepiece_is_named(
-    original: Original, tokenizer: PreTrainedTokenizerFast, tower_folder: Path, tmp_path: Path
-) -> None:
-    """transformers asks for tiktoken instead, which does not help."""
-    source = write_original(tmp_path / "source", original, tokenizer)
-    (source / "tokenizer.json").rename(source / "tokenizer.model")
-    with pytest.raises(SettingsError, match="pip install sentencepiece"):
-        convert_checkpoint(source, tmp_path / "output", vision_tower=tower_folder)
