@@ -25,6 +25,7 @@ from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.state import RunState
 from ards_ray.selection.information import Scorer
+from ards_ray.selection.mixture import budget_count
 from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
 from ards_ray.stages.scores import score_parts
 from ards_ray.stages.similarity import mean_cosines
@@ -77,6 +78,9 @@ def write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
             for part in conversations.write_conversations(job.run, job.settings, stage):
                 progress.advance(part.rows)
     parts = job.run.parts("conversations")
+    total = sum(part.rows for part in parts)
+    if not budget_count(job.settings.mixture.budget, total):
+        raise SettingsError(f"mixture.budget: {job.settings.mixture.budget} of {total:,} conversations is none of them")
     if not conversations.can_have_subgroups(job.run, parts, job.settings):
         raise SettingsError(
             "nothing in this corpus can be corrupted with these attacks, so there is no worst case to select for; "
