@@ -122,12 +122,13 @@ def _assign_part(
 ) -> pa.Table:
     columns = ["row", "clean_loss", "corrupted_loss", "corrupted_correct"]
     rows = read_scored(run, part, [*columns, *(["vector"] if centroids else [])])
+    vectors = schema.vectors_of(rows["vector"]) if centroids else np.empty((rows.num_rows, 0))
     formats: list[str] = []
     clusters: list[pa.Array] = []
     for name, count in part.details["scored"].items():
         if name in centroids:
-            vectors = schema.vectors_of(rows["vector"].slice(len(formats), count))
-            clusters.append(pa.array(assign(vectors, centroids[name], center)))
+            of_format = vectors[len(formats) : len(formats) + count]
+            clusters.append(pa.array(assign(of_format, centroids[name], center)))
         else:
             clusters.append(pa.nulls(count, pa.int16()))
         formats += [name] * count

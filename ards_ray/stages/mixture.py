@@ -5,7 +5,6 @@ import posixpath
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,15 +184,9 @@ def _records(run: RunDirectory, conversations: Sequence[Part], chosen: np.ndarra
 
 
 def _tables(run: RunDirectory, parts: Sequence[Part], columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Some columns of many parts, some parts at a time; the next are read meanwhile."""
-    batches = [parts[first : first + PARTS_AT_A_TIME] for first in range(0, len(parts), PARTS_AT_A_TIME)]
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(run.read_columns, batches[0], columns)
-        for batch in batches[1:]:
-            table = coming.result()
-            coming = reader.submit(run.read_columns, batch, columns)
-            yield table
-        yield coming.result()
+    """Some columns of many parts, some parts at a time."""
+    for first in range(0, len(parts), PARTS_AT_A_TIME):
+        yield run.read_columns(parts[first : first + PARTS_AT_A_TIME], columns)
 
 
 def _among(rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:

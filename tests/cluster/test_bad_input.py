@@ -250,7 +250,7 @@ WRONG_SETTINGS = {
     "empty corpus": (other_corpus(""), "corpus.json: empty file"),
     "no images": (given("--images", "FOLDER/none"), "corpus.images: "),
     "nothing to corrupt": (other_corpus(TEXT_ONLY), "nothing in this corpus can be corrupted"),
-    "no conversations": (other_corpus("[]"), "nothing in this corpus can be corrupted"),
+    "no conversations": (other_corpus("[]"), "0.3 of 0 conversations is none of them"),
     "unknown family": (other_model(unknown_family), "unknown model family 'resnet'"),
     "no tokenizer": (other_model(without_tokenizer), "tokenizer"),
     "no model": (given("--model", "FOLDER/none"), "none: no such folder"),
@@ -296,7 +296,7 @@ def cut_weights(model: Path) -> None:
     (model / "model.safetensors").write_bytes(content[: len(content) // 2])
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("break_weights", "message"),
     [(drop_tensor, "the checkpoint has no weights for"), (cut_weights, "the weights cannot be loaded")],
