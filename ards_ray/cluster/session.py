@@ -1,5 +1,6 @@
 """The connection to Ray."""
 
+import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,10 @@ from ards_ray.errors import ArdsError
 def ray_session() -> Iterator[None]:
     """Ray for the time of a job: the cluster that is there (`RAY_ADDRESS`, or one on this machine), or a local one."""
     mine = not ray.is_initialized()
-    if mine:
+    if not mine:
+        # What a job that failed here left in reference cycles still holds actors, and those their CPUs.
+        gc.collect()
+    else:
         try:
             ray.init(logging_level=logging.WARNING, log_to_driver=True)
         except ConnectionError as error:
