@@ -159,16 +159,12 @@ def write_clusters(job: Job, signals: Sequence[Part]) -> None:
             for name, answer in trained.items():
                 centroids[name] = ray.get(answer)
                 progress.advance()
-            width = _vector_width(run, signals)
+            width = clusters.vector_width(run, signals)
             clusters.write_centroids(run, centroids, width, stage, started)
             missing = _missing(run, "clusters", signals)
             progress.advance(len(signals) - sum(map(len, missing.values())))
             for row in map_parts(_assign_parts, list(missing.items()), run.url, centroids, center, stage):
                 progress.advance(row["parts"])
-
-
-def _vector_width(run: RunDirectory, signals: Sequence[Part]) -> int:
-    return run.read_schema(signals[0].path).field("vector").type.list_size
 
 
 def _sum_part(part: Part, output: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import faiss
 import numpy as np
 import torch
 
+from ards_ray.selection.vectors import single_precision
+
 ITERATIONS = 20
 SAMPLE_PER_CENTROID = 1024
 SMALLEST_CLUSTER = 3
@@ -58,10 +60,12 @@ def assign(vectors: np.ndarray, centroids: np.ndarray, center: np.ndarray | None
     Returns:
         int16 [n].
     """
-    rows = torch.from_numpy(vectors).float()
     directions = torch.from_numpy(centroids)
-    similarity = rows @ directions.T
-    if center is not None:
-        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-        similarity = similarity / norms - directions @ torch.from_numpy(center)
-    return similarity.numpy().argmax(axis=1).astype(np.int16)
+    found = []
+    for rows in single_precision(vectors):
+        similarity = rows @ directions.T
+        if center is not None:
+            norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+            similarity = similarity / norms - directions @ torch.from_numpy(center)
+        found.append(similarity.argmax(dim=1))
+    return torch.cat(found).numpy().astype(np.int16)

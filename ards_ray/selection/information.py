@@ -6,9 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ards_ray.selection.vectors import unit
-
-BLOCK = 64
+from ards_ray.selection.vectors import single_precision, unit
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,7 @@ class Scorer:
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Scores float32 [n] of vectors [n, d] of any float type."""
-        # Block by block: single-precision copies of a whole part are fresh memory from the system each time.
-        products = torch.cat([self._cosines(block) for block in torch.from_numpy(vectors).split(BLOCK)])
+        products = torch.cat([self._cosines(rows) for rows in single_precision(vectors)])
         if self.similarity == "max":
             groups = torch.split(products, list(self.yardstick.sizes), dim=1)
             products = torch.stack([group.amax(dim=1) for group in groups], dim=1)
@@ -68,13 +65,12 @@ class Scorer:
             return products.amax(dim=1).numpy()
         return (products.double() @ torch.from_numpy(self.yardstick.weights)).float().numpy()
 
-    def _cosines(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Products of the unit vectors with the directions, float32 [n, directions].
+    def _cosines(self, rows: torch.Tensor) -> torch.Tensor:
+        """Products of the unit vectors of `rows` float32 [n, d] with the directions, float32 [n, directions].
 
         The vectors are divided by their norms after the product, not before: one pass less over them. Centred,
         (r̂−μ)·u/‖r̂−μ‖ follows from r̂·u and r̂·μ.
         """
-        rows = vectors.float()
         norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         products = rows @ self._directions.T / norms
         if self.yardstick.center is None:

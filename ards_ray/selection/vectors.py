@@ -1,12 +1,26 @@
 """Conversation vectors as unit vectors, centred or not."""
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 # Vectors come out of Arrow's read-only memory, and are only read.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
+
+BLOCK = 16
+
+
+def single_precision(vectors: np.ndarray) -> Iterator[torch.Tensor]:
+    """Blocks of vectors [n, d] of any float type as float32 [at most BLOCK, d].
+
+    Each block takes the memory of the one before: fresh memory for all of them takes longer than the arithmetic.
+    """
+    rows = torch.from_numpy(vectors)
+    block = torch.empty((BLOCK, rows.shape[1]))
+    for some in rows.split(BLOCK):
+        yield block[: len(some)].copy_(some)
 
 
 def unit(vectors: np.ndarray, center: np.ndarray | None = None) -> torch.Tensor:

@@ -35,6 +35,11 @@ def formats_to_cluster(parts: Sequence[Part], settings: Settings) -> dict[str, i
     return {name: count for name, count in counts.items() if count}
 
 
+def vector_width(run: RunDirectory, signals: Sequence[Part]) -> int:
+    """Numbers in a conversation vector of a run."""
+    return run.read_schema(signals[0].path).field("vector").type.list_size
+
+
 def sum_of_units(run: RunDirectory, part: Part) -> np.ndarray:
     """Sum of a part's unit vectors, float64 [d]."""
     vectors = schema.vectors_of(read_scored(run, part, ["vector"])["vector"])
@@ -51,15 +56,16 @@ def sample_vectors(
     """
     holding = [part for part in parts if part.details["scored"].get(format)]
     order = generator(seed, "sample", format.encode()).permutation(len(holding))
-    taken: list[np.ndarray] = []
-    missing = size
+    size = min(size, total(holding, "scored")[format])
+    sample = np.empty((size, vector_width(run, holding)), np.float32)
+    filled = 0
     for index in order:
-        if missing <= 0:
+        if filled == size:
             break
-        vectors = read_vectors(run, holding[index], format)[:missing]
-        taken.append(unit(vectors, center).numpy())
-        missing -= len(vectors)
-    return np.concatenate(taken)
+        vectors = read_vectors(run, holding[index], format)[: size - filled]
+        sample[filled : filled + len(vectors)] = unit(vectors, center).numpy()
+        filled += len(vectors)
+    return sample
 
 
 def train_format(
