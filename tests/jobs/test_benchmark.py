@@ -71,7 +71,9 @@ def test_measured_stages_made_a_mixture(figures: dict[str, Any], output: Path) -
     """The figures stand for a whole selection, not for stages that found nothing to do."""
     summary = json.loads((output / "summary.json").read_text())
     assert summary["scored"] == 2000
-    assert summary["selected"] == len(json.loads((output / "mixture.json").read_text())) == 600
+    # So small a corpus has most of its conversations among the members, which are no candidates.
+    assert summary["selected"] == min(600, 2000 - summary["members"])
+    assert summary["selected"] == len(json.loads((output / "mixture.json").read_text()))
     assert len(summary["subgroups"]) > 30
 
 
