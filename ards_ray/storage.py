@@ -36,6 +36,10 @@ class Location:
         with self.filesystem.open_input_file(self.path) as stream:
             return stream.read()
 
+    def open_bytes(self) -> pa.NativeFile:
+        """The file for reads here and there; a local one is mapped into memory."""
+        return pa.memory_map(self.path) if self.is_local else self.filesystem.open_input_file(self.path)
+
 
 def locate(url: str) -> Location:
     """The location of a path or URL; a local path is made absolute.

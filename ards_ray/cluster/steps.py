@@ -1,6 +1,7 @@
 """The stages of a selection on Ray, each done only where it is not done yet."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -21,7 +22,7 @@ from ards_ray.errors import SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY, summarise
-from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.state import RunState
 from ards_ray.selection.information import Scorer
@@ -29,7 +30,7 @@ from ards_ray.selection.mixture import budget_count
 from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
 from ards_ray.stages.scores import score_parts
 from ards_ray.stages.similarity import mean_cosines
-from ards_ray.stages.vectors import grouped, read_rows
+from ards_ray.stages.vectors import grouped, read_places
 from ards_ray.storage import locate
 
 SAMPLED_IMAGES = 16
@@ -159,8 +160,7 @@ def write_clusters(job: Job, signals: Sequence[Part]) -> None:
             for name, answer in trained.items():
                 centroids[name] = ray.get(answer)
                 progress.advance()
-            width = clusters.vector_width(run, signals)
-            clusters.write_centroids(run, centroids, width, stage, started)
+            clusters.write_centroids(run, centroids, signals[0].details["width"], stage, started)
             missing = _missing(run, "clusters", signals)
             progress.advance(len(signals) - sum(map(len, missing.values())))
             for row in map_parts(_assign_parts, list(missing.items()), run.url, centroids, center, stage):
@@ -192,17 +192,16 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
     with job.stage("subgroups", stage_inputs) as stage:
         started = monotonic()
         found = subgroups.choose_members(run, signals, settings)
-        wanted: dict[int, dict[str, list[int]]] = {}
+        wanted: dict[int, dict[int, int]] = {}
         for item in found:
-            for index, name, row in zip(item.parts, item.formats, item.rows, strict=True):
-                wanted.setdefault(int(index), {}).setdefault(name, []).append(int(row))
-        places = {signals[index].name: rows for index, rows in wanted.items()}
+            for index, place, row in zip(item.parts, item.places, item.rows, strict=True):
+                wanted.setdefault(int(index), {})[int(place)] = int(row)
         vectors: dict[int, np.ndarray] = {}
-        with job.progress("subgroups", len(places)) as progress:
-            groups = list(grouped([signals[index] for index in sorted(wanted)]).items())
-            for row in map_parts(_read_members, groups, run.url, places):
-                vectors.update(zip(row["rows"].tolist(), row["vectors"], strict=True))
-                progress.advance(row["parts"])
+        with job.progress("subgroups", len(wanted)) as progress, ThreadPoolExecutor(THREADS) as pool:
+            read = pool.map(lambda index: read_places(run, signals[index], list(wanted[index])), wanted)
+            for places, block in zip(wanted.values(), read, strict=True):
+                vectors.update(zip(places.values(), block, strict=True))
+                progress.advance()
         corrupted: dict[int, np.ndarray] = {}
         if settings.subgroups.versions == "clean+corrupted":
             rows: dict[str, list[int]] = {}
@@ -211,14 +210,6 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
             workers = plan_workers(settings.runtime, job.asked_device, settings.proxy.device)
             corrupted = score_corrupted(run, settings, rows, workers, job.model)
         subgroups.write_subgroups(run, settings, found, vectors, corrupted, stage, started)
-
-
-def _read_members(group: Group, output: str, places: dict[str, dict[str, list[int]]]) -> dict[str, Any]:
-    run, vectors = RunDirectory(output), {}
-    for part in group[1]:
-        vectors.update(read_rows(run, part, places[part.name]))
-    rows = np.array(list(vectors), dtype=np.int64)
-    return {"rows": rows, "vectors": np.stack(list(vectors.values())), "parts": len(group[1])}
 
 
 def write_scores(job: Job, signals: Sequence[Part]) -> None:

@@ -20,6 +20,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.storage import locate
 
@@ -27,6 +28,8 @@ MANIFEST = "manifest"
 RUN_FILE = "run.json"
 THREADS = 16
 SPOOLED_BYTES = 1 << 26
+# Above a shard's vectors of one format, so that they lie in one page.
+PAGE_BYTES = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Part:
         fingerprint: Fingerprint of the stage that wrote it.
         seconds: What it took to make.
         details: Counts of the part that later stages need without opening it.
+        vectors: For each row group the byte of the file from which the numbers of its column `vector` follow one
+            another, those of null rows left out; empty where they do not.
     """
 
     path: str
@@ -50,6 +55,7 @@ class Part:
     fingerprint: str
     seconds: float
     details: dict[str, Any] = field(default_factory=dict)
+    vectors: list[int] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -74,6 +80,14 @@ class CountedStream(io.RawIOBase):
         size = memoryview(content).nbytes
         self.size += size
         return size
+
+    def holds(self, content: bytes, offset: int) -> bool:
+        """Whether what was written holds `content` from a byte on."""
+        self._stream.seek(offset)
+        try:
+            return self._stream.read(len(content)) == content
+        finally:
+            self._stream.seek(self.size)
 
 
 class RunDirectory:
@@ -132,7 +146,7 @@ class RunDirectory:
             os.makedirs(folder, exist_ok=True)
             temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}")
             try:
-                with open(temporary, "wb") as file:
+                with open(temporary, "w+b") as file:
                     counted = CountedStream(file)
                     yield counted
                     file.flush()
@@ -174,26 +188,32 @@ class RunDirectory:
             stage: Fingerprint of the stage that made them.
             started: When work on the part began (`time.monotonic`).
             details: See `Part.details`.
-            row_groups: Rows of each row group; all in one if not given.
+            row_groups: Rows of each row group of a table with vectors, for which `Part.vectors` is then known; all
+                rows in one if not given.
         """
         # Halves of a float have nothing to compress, and dictionaries of vectors only cost time.
         plain = [name for name in ("vector", "centroid", "mean_member") if name in table.column_names]
         encoded = [column.name for column in table.schema if column.name not in plain]
-        with (
-            self.publish(path) as stream,
-            pq.ParquetWriter(
+        metadata: list[pq.FileMetaData] = []
+        groups = []
+        first = 0
+        for size in row_groups or [table.num_rows]:
+            groups.append(table.slice(first, size))
+            first += size
+        with self.publish(path) as stream:
+            with pq.ParquetWriter(
                 pa.PythonFile(stream, mode="w"),
                 table.schema,
                 compression={name: "none" if name in plain else "zstd" for name in table.column_names},
                 use_dictionary=[name for name in encoded if name != "record"],
                 write_statistics=encoded,
-            ) as writer,
-        ):
-            first = 0
-            for size in row_groups or [table.num_rows]:
-                writer.write_table(table.slice(first, size), row_group_size=max(size, 1))
-                first += size
-        return self.record(path, table.num_rows, stream, stage, started, details)
+                data_page_size=PAGE_BYTES,
+                metadata_collector=metadata,
+            ) as writer:
+                for group in groups:
+                    writer.write_table(group, row_group_size=max(group.num_rows, 1))
+            vectors = _vector_offsets(metadata[0], groups, stream) if row_groups else []
+        return self.record(path, table.num_rows, stream, stage, started, details, vectors)
 
     def record(
         self,
@@ -203,10 +223,18 @@ class RunDirectory:
         stage: str,
         started: float,
         details: dict[str, Any] | None = None,
+        vectors: Sequence[int] = (),
     ) -> Part:
         """Write the manifest entry of a published file. It is the last step: an entry means that the file is whole."""
         part = Part(
-            path, rows, written.size, written.sha.hexdigest(), stage, round(monotonic() - started, 3), details or {}
+            path,
+            rows,
+            written.size,
+            written.sha.hexdigest(),
+            stage,
+            round(monotonic() - started, 3),
+            details or {},
+            list(vectors),
         )
         self.write_json(_entry(path), asdict(part))
         return part
@@ -257,6 +285,23 @@ class RunDirectory:
         with self.open_table(path) as file:
             return file.read(columns=columns, use_threads=False)
 
+    @contextmanager
+    def open_bytes(self, part: Part) -> Iterator[pa.NativeFile]:
+        """A part's bytes, to be read within the `with` block; those of a local file are mapped, not copied.
+
+        Raises:
+            ArdsError: the file is not the one that the manifest tells of.
+            OSError: the storage failed.
+        """
+        location = self.location / part.path
+        with location.open_bytes() as file:
+            if file.size() != part.bytes:
+                raise ArdsError(
+                    f"{location.url}: {file.size():,} bytes, and the manifest says {part.bytes:,}; "
+                    "restore the file, or start over with --fresh"
+                )
+            yield file
+
     def read_columns(self, parts: Sequence[Part], columns: Sequence[str]) -> pa.Table:
         """Some columns of many parts, in their order, read by pyarrow's own threads."""
         paths = [(self.location / part.path).path for part in parts]
@@ -296,6 +341,25 @@ class RunDirectory:
                 self.location.filesystem.delete_dir((self.location / folder).path)
         for name in ("config.yaml", "mixture.json", "failures.jsonl", "summary.json", RUN_FILE):
             self.delete(name)
+
+
+def _vector_offsets(metadata: pq.FileMetaData, groups: Sequence[pa.Table], written: CountedStream) -> list[int]:
+    """Where the numbers of each row group's column `vector` begin in a Parquet file; see `Part.vectors`.
+
+    Plain, uncompressed and in one page, they are the last bytes of their column chunk. The written bytes are compared
+    with the numbers, so that nothing rests on how this version of Parquet's writer lays out its pages.
+    """
+    offsets = []
+    paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
+    leaf = next(index for index, path in enumerate(paths) if path.startswith("vector."))
+    for number, group in enumerate(groups):
+        numbers = schema.vectors_of(group["vector"].drop_null()).tobytes()
+        column = metadata.row_group(number).column(leaf)
+        end = column.data_page_offset + column.total_compressed_size
+        if not written.holds(numbers, end - len(numbers)):
+            return []
+        offsets.append(end - len(numbers))
+    return offsets
 
 
 def _entry(path: str) -> str:

@@ -9,7 +9,7 @@ from ards_ray.errors import RunChanged
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes, fingerprint
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PACKAGES = ("ray", "torch", "transformers", "faiss-cpu", "pyarrow", "numpy", "pillow")
 
 

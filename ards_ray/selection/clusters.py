@@ -2,7 +2,6 @@
 
 import faiss
 import numpy as np
-import torch
 
 from ards_ray.selection.vectors import single_precision
 
@@ -51,6 +50,7 @@ def assign(vectors: np.ndarray, centroids: np.ndarray, center: np.ndarray | None
     """The cluster of each vector: the nearest centroid by inner product, the first of equals.
 
     The length of a vector changes no order, so that vectors are not made unit vectors first; (r̂−μ)·c is r̂·c − μ·c.
+    The products are NumPy's: with few centroids they take half as long as PyTorch's.
 
     Args:
         vectors: [n, d].
@@ -60,12 +60,11 @@ def assign(vectors: np.ndarray, centroids: np.ndarray, center: np.ndarray | None
     Returns:
         int16 [n].
     """
-    directions = torch.from_numpy(centroids)
-    found = []
-    for rows in single_precision(vectors):
-        similarity = rows @ directions.T
+    found = [np.empty(0, dtype=np.int16)]
+    for block in single_precision(vectors):
+        rows = block.numpy()
+        similarity = rows @ centroids.T
         if center is not None:
-            norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-            similarity = similarity / norms - directions @ torch.from_numpy(center)
-        found.append(similarity.argmax(dim=1))
-    return torch.cat(found).numpy().astype(np.int16)
+            similarity = similarity / np.linalg.norm(rows, axis=1, keepdims=True) - centroids @ center
+        found.append(similarity.argmax(axis=1).astype(np.int16))
+    return np.concatenate(found)

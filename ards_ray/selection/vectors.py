@@ -9,7 +9,7 @@ import torch
 # Vectors come out of Arrow's read-only memory, and are only read.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
 
-BLOCK = 16
+BLOCK = 64
 
 
 def single_precision(vectors: np.ndarray) -> Iterator[torch.Tensor]:

@@ -13,7 +13,7 @@ from ards_ray.corruption.seeds import generator
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.selection.clusters import SAMPLE_PER_CENTROID, assign, cluster_count, train_centroids
 from ards_ray.selection.vectors import unit
-from ards_ray.stages.vectors import read_scored, read_vectors
+from ards_ray.stages.vectors import read_scored, scored_vectors
 
 CENTROIDS = "clusters/centroids.parquet"
 CENTER = "clusters/center.parquet"
@@ -35,15 +35,10 @@ def formats_to_cluster(parts: Sequence[Part], settings: Settings) -> dict[str, i
     return {name: count for name, count in counts.items() if count}
 
 
-def vector_width(run: RunDirectory, signals: Sequence[Part]) -> int:
-    """Numbers in a conversation vector of a run."""
-    return run.read_schema(signals[0].path).field("vector").type.list_size
-
-
 def sum_of_units(run: RunDirectory, part: Part) -> np.ndarray:
     """Sum of a part's unit vectors, float64 [d]."""
-    vectors = schema.vectors_of(read_scored(run, part, ["vector"])["vector"])
-    return unit(vectors).numpy().sum(axis=0, dtype=np.float64)
+    sums = [unit(vectors).numpy().sum(axis=0, dtype=np.float64) for _, vectors in scored_vectors(run, part)]
+    return sum(sums, np.zeros(part.details["width"]))
 
 
 def sample_vectors(
@@ -52,19 +47,20 @@ def sample_vectors(
     """A seeded sample of a format's vectors, float32 [at most size, d] of unit length.
 
     Whole parts are taken in a drawn order until there is enough: conversations are spread over the parts by the hash
-    of their image, and reading some parts is much less than reading a row here and there in all of them.
+    of their image, and opening some parts is much less than opening all of them for a row here and there.
     """
     holding = [part for part in parts if part.details["scored"].get(format)]
     order = generator(seed, "sample", format.encode()).permutation(len(holding))
     size = min(size, total(holding, "scored")[format])
-    sample = np.empty((size, vector_width(run, holding)), np.float32)
+    sample = np.empty((size, holding[0].details["width"]), np.float32)
     filled = 0
     for index in order:
         if filled == size:
             break
-        vectors = read_vectors(run, holding[index], format)[: size - filled]
-        sample[filled : filled + len(vectors)] = unit(vectors, center).numpy()
-        filled += len(vectors)
+        for _, vectors in scored_vectors(run, holding[index], {format}):
+            taken = vectors[: size - filled]
+            sample[filled : filled + len(taken)] = unit(taken, center).numpy()
+            filled += len(taken)
     return sample
 
 
@@ -127,16 +123,15 @@ def _assign_part(
     run: RunDirectory, part: Part, centroids: dict[str, np.ndarray], center: np.ndarray | None
 ) -> pa.Table:
     columns = ["row", "clean_loss", "corrupted_loss", "corrupted_correct"]
-    rows = read_scored(run, part, [*columns, *(["vector"] if centroids else [])])
-    vectors = schema.vectors_of(rows["vector"]) if centroids else np.empty((rows.num_rows, 0))
+    rows = read_scored(run, part, columns)
+    found = {
+        name: pa.array(assign(vectors, centroids[name], center))
+        for name, vectors in scored_vectors(run, part, centroids)
+    }
     formats: list[str] = []
     clusters: list[pa.Array] = []
     for name, count in part.details["scored"].items():
-        if name in centroids:
-            of_format = vectors[len(formats) : len(formats) + count]
-            clusters.append(pa.array(assign(of_format, centroids[name], center)))
-        else:
-            clusters.append(pa.nulls(count, pa.int16()))
+        clusters.append(found.get(name, pa.nulls(count, pa.int16())))
         formats += [name] * count
     values = {
         "format": pa.array(formats, type=pa.string()),

@@ -115,6 +115,7 @@ def write_signals_table(
         "ok": len(scored_formats),
         "failed": len(status) - len(scored_formats),
         "formats": dict(row_groups),
+        "width": table["vector"].type.list_size,
         "scored": dict(Counter(scored_formats)),
         "attacked": dict(
             Counter(

@@ -8,15 +8,13 @@ import pyarrow as pa
 from ards_ray import schema
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.selection.information import Scorer
-from ards_ray.stages.vectors import read_scored
+from ards_ray.stages.vectors import scored_vectors
 
 
 def score_parts(run: RunDirectory, name: str, signals: Sequence[Part], scorer: Scorer, stage: str) -> Part:
-    """Write a scores part: the scored rows of some signals parts."""
+    """Write a scores part: the scored rows of some signals parts, in the order of the clusters part of that name."""
     started = monotonic()
-    tables = []
-    for part in signals:
-        rows = read_scored(run, part, ["row", "vector"])
-        scores = scorer(schema.vectors_of(rows["vector"]))
-        tables.append(pa.table([rows["row"], pa.array(scores)], schema=schema.SCORES))
-    return run.write_table(f"scores/{name}.parquet", pa.concat_tables(tables).combine_chunks(), stage, started)
+    scores = [scorer(vectors) for part in signals for _, vectors in scored_vectors(run, part)]
+    rows = run.read_table(f"clusters/{name}.parquet", ["row"])["row"]
+    table = pa.table([rows, pa.chunked_array(scores, type=pa.float32())], schema=schema.SCORES).combine_chunks()
+    return run.write_table(f"scores/{name}.parquet", table, stage, started)

@@ -31,8 +31,8 @@ class Subgroup:
         cluster: Its cluster; None for the whole corpus.
         size: Conversations of the cluster.
         rows: int64, the members, first member first.
-        formats: Format of each member.
         parts: For each member the index of its part.
+        places: Where each member stands among the scored rows of its part.
         loss_gap: float32.
         clean_loss: float32.
         corrupted_loss: float32.
@@ -43,8 +43,8 @@ class Subgroup:
     cluster: int | None
     size: int
     rows: np.ndarray
-    formats: tuple[str, ...]
     parts: np.ndarray
+    places: np.ndarray
     loss_gap: np.ndarray
     clean_loss: np.ndarray
     corrupted_loss: np.ndarray
@@ -61,7 +61,9 @@ def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Setting
         ArdsError: there is no subgroup.
     """
     table = run.read_columns(run.parts("clusters"), schema.CLUSTERS.names)
-    part_index = np.repeat(np.arange(len(signals)), [part.details["ok"] for part in signals])
+    sizes = np.array([part.details["ok"] for part in signals])
+    part_index = np.repeat(np.arange(len(signals)), sizes)
+    places = np.arange(len(part_index)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     order = np.argsort(table["row"].to_numpy(), kind="stable")
     rows = table["row"].to_numpy()[order]
     codes = table["format"].combine_chunks().dictionary_encode()
@@ -71,7 +73,7 @@ def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Setting
     clean = table["clean_loss"].to_numpy()[order]
     corrupted = table["corrupted_loss"].fill_null(np.nan).to_numpy()[order]
     correct = table["corrupted_correct"].fill_null(True).to_numpy()[order]
-    part_index = part_index[order]
+    part_index, places = part_index[order], places[order]
 
     def subgroup(name: str, format: str | None, cluster: int | None, chosen: np.ndarray, size: int) -> Subgroup | None:
         is_choice = np.array([names[code] == "choice" for code in range(len(names))])[formats[chosen]]
@@ -88,8 +90,8 @@ def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Setting
             cluster=cluster,
             size=len(chosen),
             rows=rows[members],
-            formats=tuple(names[code] for code in formats[members]),
             parts=part_index[members],
+            places=places[members],
             loss_gap=candidates.loss_gap[picked],
             clean_loss=clean[members],
             corrupted_loss=corrupted[members],

@@ -1,6 +1,6 @@
 """Reading conversation vectors out of the signals."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,7 @@ from ards_ray import schema
 from ards_ray.run.directory import Part, RunDirectory
 
 GROUP = 16
+HALF_BYTES = 2
 
 
 def grouped(signals: Sequence[Part]) -> dict[str, Sequence[Part]]:
@@ -21,34 +22,56 @@ def grouped(signals: Sequence[Part]) -> dict[str, Sequence[Part]]:
     return {f"part-{number:05d}": signals[start : start + GROUP] for number, start in enumerate(starts)}
 
 
-def read_format(run: RunDirectory, part: Part, format: str, columns: list[str]) -> pa.Table:
-    """The scored rows of one format in a signals part: one row group of the file."""
-    group = list(part.details["formats"]).index(format)
-    with run.open_table(part.path) as file:
-        return _scored(part, file.read_row_group(group, columns=[*columns, "status"], use_threads=False))
-
-
 def read_scored(run: RunDirectory, part: Part, columns: list[str]) -> pa.Table:
     """The scored rows of a signals part, format after format, as many of each as its detail `scored` tells."""
-    return _scored(part, run.read_table(part.path, [*columns, "status"]))
-
-
-def _scored(part: Part, table: pa.Table) -> pa.Table:
+    table = run.read_table(part.path, [*columns, "status"])
     if part.details["failed"]:
         table = table.filter(pc.equal(table["status"], "ok"))
     return table.drop_columns(["status"])
 
 
-def read_vectors(run: RunDirectory, part: Part, format: str) -> np.ndarray:
-    """Vectors float16 [n, d] of the scored rows of one format in a signals part, in row order."""
-    return schema.vectors_of(read_format(run, part, format, ["vector"])["vector"])
+def scored_vectors(
+    run: RunDirectory, part: Part, formats: Collection[str] | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Vectors float16 [n, d] of the scored rows of each format, or of some formats, in the order of `read_scored`.
+
+    They are taken from where the manifest says that they lie: decoding Parquet's lists, whose levels are coded for
+    each single number, takes several times as long as everything that is done with the numbers.
+    """
+    counts = part.details["scored"]
+    wanted = [
+        (group, name)
+        for group, name in enumerate(part.details["formats"])
+        if name in counts and (formats is None or name in formats)
+    ]
+    if not part.vectors:
+        with run.open_table(part.path) as table:
+            for group, name in wanted:
+                column = table.read_row_group(group, columns=["vector"], use_threads=False)["vector"]
+                yield name, schema.vectors_of(column.drop_null())
+        return
+    width = part.details["width"]
+    with run.open_bytes(part) as file:
+        for group, name in wanted:
+            file.seek(part.vectors[group])
+            numbers = file.read_buffer(counts[name] * width * HALF_BYTES)
+            yield name, np.frombuffer(numbers, np.float16).reshape(counts[name], width)
 
 
-def read_rows(run: RunDirectory, part: Part, rows: Mapping[str, Collection[int]]) -> dict[int, np.ndarray]:
-    """Vectors float16 [d] of some rows of a signals part, given by format."""
-    vectors: dict[int, np.ndarray] = {}
-    for name, wanted in rows.items():
-        table = read_format(run, part, name, ["row", "vector"])
-        table = table.filter(pc.is_in(table["row"], pa.array(sorted(wanted), type=pa.int64())))
-        vectors.update(zip(table["row"].to_pylist(), schema.vectors_of(table["vector"]), strict=True))
+def read_places(run: RunDirectory, part: Part, places: Sequence[int]) -> np.ndarray:
+    """Vectors float16 [n, d] of some scored rows of a part.
+
+    Args:
+        run: The run.
+        part: A signals part.
+        places: Where they stand among the part's scored rows (`read_scored`).
+    """
+    starts = np.cumsum([0, *part.details["scored"].values()])
+    owners = np.searchsorted(starts, places, side="right") - 1
+    names = list(part.details["scored"])
+    vectors = np.empty((len(places), part.details["width"]), np.float16)
+    for name, rows in scored_vectors(run, part, {names[owner] for owner in owners}):
+        number = names.index(name)
+        mine = np.flatnonzero(owners == number)
+        vectors[mine] = rows[np.asarray(places)[mine] - starts[number]]
     return vectors
