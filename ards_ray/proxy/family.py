@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,49 +13,68 @@ from PIL import Image
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
 from ards_ray.errors import SettingsError
+from ards_ray.proxy.sequence import Picture
 
 
 class ProxyInputs(Protocol):
-    """The side of a family that runs on CPUs: text to tokens, pictures to pixels. No weights."""
+    """The side of a family that runs on CPUs: text to tokens, images to pixels. No weights."""
 
     hidden_size: int
 
-    def encode(self, rounds: Sequence[Round], limit: int) -> tuple[np.ndarray, np.ndarray]:
+    def picture(self, image: Image.Image) -> Picture:
+        """The image as the vision tower takes it.
+
+        Raises:
+            ConversationError: the image has a shape that the family cannot take.
+        """
+
+    def encode(self, rounds: Sequence[Round], picture: Picture | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """Token ids int32 [positions], the image expanded, and targets bool [positions], cut after `limit`.
 
         Raises:
-            ConversationError: no target token is left.
+            ConversationError: no target token is left, or the text holds a token that is reserved.
         """
-
-    def pixels(self, image: Image.Image) -> np.ndarray:
-        """The picture as the vision tower takes it, before normalisation: uint8 [height, width, 3]."""
 
 
 class ProxyModel(Protocol):
-    """The side of a family that holds the weights."""
+    """The side of a family that holds the weights.
+
+    Attributes:
+        hidden_size: Width of the text model.
+        vocabulary: The loss is over the first so many ids.
+        image_token: The id that stands for a position of a picture.
+        position_axes: Numbers of a position: 1, or 3 where positions are those of time, height and width.
+        window: How many positions a position sees, its own included; None for all before it.
+        varlen: Whether the device's variable-length attention kernel is used.
+        text: The library's text model, a decoder of Llama's shape.
+        head: From its states to logits.
+    """
 
     hidden_size: int
-    image_positions: int
     vocabulary: int
+    image_token: int
+    position_axes: int
+    window: int | None
+    varlen: bool
+    text: Any
     head: torch.nn.Linear
 
-    def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 [images, height, width, 3] to features [images, positions, width of the text model]."""
+    def image_features(self, pictures: Sequence[Picture]) -> list[torch.Tensor]:
+        """Features [positions of the picture, hidden_size] of each picture."""
 
-    def embed(self, ids: torch.Tensor, features: Sequence[torch.Tensor | None]) -> torch.Tensor:
-        """int64 [batch, positions] and the features of each sequence's image, if it has one, to embeddings."""
+    def positions(self, ids: np.ndarray, picture: Picture | None) -> np.ndarray:
+        """Positions int64 [position_axes, length] of a sequence; those of a beginning depend on nothing behind it."""
 
-    def last_layer(self, embeddings: torch.Tensor, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the text model.
+    def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines [length, head width] of positions int64 [position_axes, length]."""
 
-        Args:
-            embeddings: [batch, positions, width], padded on the right.
-            last: int64 [batch], each sequence's last position.
 
-        Returns:
-            Final hidden states [batch, positions, width] and the last layer's attention of the last position,
-            averaged over heads, float32 [batch, positions], zero after it.
-        """
+# A module for each family, with its inputs and its model. How to add one is told in docs/families.md.
+FAMILIES = {
+    "llava": ("ards_ray.proxy.llava", "LlavaInputs", "LlavaModel"),
+    "llava_next": ("ards_ray.proxy.llava_next", "LlavaNextInputs", "LlavaNextModel"),
+    "qwen2_5_vl": ("ards_ray.proxy.qwen2_5_vl", "QwenInputs", "QwenModel"),
+}
 
 
 def checkpoint_config(folder: Path) -> dict:
@@ -75,17 +95,20 @@ def checkpoint_config(folder: Path) -> dict:
     return config
 
 
-def _family_of(folder: Path) -> str:
+def _family_of(folder: Path) -> tuple[Any, Any]:
+    """The inputs' and the model's class for a checkpoint."""
     config = checkpoint_config(folder)
     name = config.get("model_type")
-    if name == "llava" and "text_config" in config:
-        return "llava"
-    if name in ("llava", "llava_llama", "llava_mistral"):
+    if name in ("llava_llama", "llava_mistral") or (name == "llava" and "text_config" not in config):
         raise SettingsError(
             f"{folder}: a checkpoint in the original LLaVA form; convert it first: "
             f"ards-ray convert-checkpoint {folder} OUTPUT"
         )
-    raise SettingsError(f"{folder}: unknown model family {name!r}; known are LLaVA-1.5 checkpoints (model_type llava)")
+    if name not in FAMILIES:
+        raise SettingsError(f"{folder}: unknown model family {name!r}; known are {', '.join(FAMILIES)}")
+    # Imported late: the library's code of one family is enough.
+    module, inputs, model = FAMILIES[name]
+    return getattr(import_module(module), inputs), getattr(import_module(module), model)
 
 
 def load_inputs(folder: Path) -> ProxyInputs:
@@ -94,10 +117,7 @@ def load_inputs(folder: Path) -> ProxyInputs:
     Raises:
         SettingsError: the family is unknown, or the tokenizer is missing.
     """
-    _family_of(folder)
-    from ards_ray.proxy.llava import LlavaInputs
-
-    return LlavaInputs(folder)
+    return _family_of(folder)[0](folder)
 
 
 def load_model(folder: Path, settings: ProxySettings) -> ProxyModel:
@@ -106,7 +126,4 @@ def load_model(folder: Path, settings: ProxySettings) -> ProxyModel:
     Raises:
         SettingsError: the family is unknown, or the weights cannot be loaded.
     """
-    _family_of(folder)
-    from ards_ray.proxy.llava import LlavaModel
-
-    return LlavaModel(folder, settings)
+    return _family_of(folder)[1](folder, settings)

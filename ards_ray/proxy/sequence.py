@@ -1,8 +1,21 @@
-"""What the proxy computes on: token sequences and pixels, and what comes out."""
+"""What the proxy computes on: token sequences and pictures, and what comes out."""
 
 from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the vision tower takes it, before normalisation.
+
+    Attributes:
+        pixels: uint8 [tiles, height, width, 3].
+        size: Height and width of the image as it was opened.
+    """
+
+    pixels: np.ndarray
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ards_ray.corruption.attack import corrupt
 from ards_ray.corruption.noise import add_noise
 from ards_ray.errors import ConversationError
 from ards_ray.proxy.family import ProxyInputs
-from ards_ray.proxy.sequence import TokenSequence
+from ards_ray.proxy.sequence import Picture, TokenSequence
 from ards_ray.run.directory import RunDirectory
 from ards_ray.stages.prepared import PreparedConversation, PreparedShard
 from ards_ray.storage import locate
@@ -40,33 +40,36 @@ def prepare_shard(
     entries = [entry for entry in table.to_pylist() if only is None or entry["row"] in only]
     pictures = Pictures(settings, inputs, entries)
     conversations = tuple(_prepare(entry, settings, inputs, pictures) for entry in entries)
-    return PreparedShard(name, conversations, pictures.pixels())
+    return PreparedShard(name, conversations, tuple(pictures.taken))
 
 
 def _prepare(entry: dict, settings: Settings, inputs: ProxyInputs, pictures: "Pictures") -> PreparedConversation:
     try:
         conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
         corruption = corrupt(conversation, settings.attacks, settings.seed)
-        picture = pictures.get(conversation, noised=corruption is not None and corruption.attack == "noise")
-        versions = [_encode(conversation.rounds, picture.clean, settings, inputs)]
+        opened = pictures.get(conversation, noised=corruption is not None and corruption.attack == "noise")
+        versions = [_encode(conversation.rounds, opened.clean, settings, inputs, pictures)]
         if corruption is not None and corruption.attack == "noise":
-            versions.append(TokenSequence(versions[0].ids, versions[0].targets, picture.noised))
+            versions.append(TokenSequence(versions[0].ids, versions[0].targets, opened.noised))
         elif corruption is not None:
-            versions += [_encode(rounds, picture.clean, settings, inputs) for rounds in corruption.versions]
+            versions += [_encode(rounds, opened.clean, settings, inputs, pictures) for rounds in corruption.versions]
     except ConversationError as error:
         return PreparedConversation(entry["row"], entry["format"], None, str(error), ())
     attack = corruption.attack if corruption else None
     return PreparedConversation(entry["row"], entry["format"], attack, None, tuple(versions))
 
 
-def _encode(rounds: Iterable[Round], image: int, settings: Settings, inputs: ProxyInputs) -> TokenSequence:
-    ids, targets = inputs.encode(tuple(rounds), settings.limits.positions)
+def _encode(
+    rounds: Iterable[Round], image: int, settings: Settings, inputs: ProxyInputs, pictures: "Pictures"
+) -> TokenSequence:
+    picture = pictures.taken[image] if image >= 0 else None
+    ids, targets = inputs.encode(tuple(rounds), picture, settings.limits.positions)
     return TokenSequence(ids, targets, image)
 
 
 @dataclass
-class Picture:
-    """A picture of the shard, and where its pixels are, -1 for nowhere."""
+class Opened:
+    """An image file of the shard, and where its pictures stand among the shard's, -1 for nowhere."""
 
     content: bytes
     clean: int = -1
@@ -74,17 +77,17 @@ class Picture:
 
 
 class Pictures:
-    """The shard's pictures, each opened once."""
+    """The shard's pictures, each opened once: `taken`, as the proxy takes them."""
 
     def __init__(self, settings: Settings, inputs: ProxyInputs, entries: Iterable[dict]):
         self._settings = settings
         self._inputs = inputs
         self._folder = locate(settings.corpus.images) if settings.corpus.images else None
-        self._pixels: list[np.ndarray] = []
-        self._pictures: dict[str, Picture | ConversationError] = {}
+        self.taken: list[Picture] = []
+        self._opened: dict[str, Opened | ConversationError] = {}
         self._embedded = _read_embedded(entries)
 
-    def get(self, conversation: Conversation, noised: bool) -> Picture:
+    def get(self, conversation: Conversation, noised: bool) -> Opened:
         """The picture of a conversation, which has none where it has no image.
 
         Raises:
@@ -92,39 +95,35 @@ class Pictures:
         """
         name = conversation.image
         if name is None:
-            return Picture(b"")
-        if name not in self._pictures:
+            return Opened(b"")
+        if name not in self._opened:
             try:
-                self._pictures[name] = self._open(name)
+                self._opened[name] = self._open(name)
             except ConversationError as error:
-                self._pictures[name] = _named(name, error)
-        picture = self._pictures[name]
-        if isinstance(picture, ConversationError):
-            raise picture
-        if noised and picture.noised < 0:
+                self._opened[name] = _named(name, error)
+        opened = self._opened[name]
+        if isinstance(opened, ConversationError):
+            raise opened
+        if noised and opened.noised < 0:
             # Opened again: opened pictures are too large to keep a shard's worth of them.
-            image = decode_image(picture.content, self._settings.limits.pixels)
+            image = decode_image(opened.content, self._settings.limits.pixels)
             attacks = self._settings.attacks
-            pixels = add_noise(np.asarray(image), picture.content, attacks.noise_step, self._settings.seed)
-            picture.noised = self._add(Image.fromarray(pixels))
-        return picture
+            pixels = add_noise(np.asarray(image), opened.content, attacks.noise_step, self._settings.seed)
+            opened.noised = self._take(Image.fromarray(pixels))
+        return opened
 
-    def pixels(self) -> np.ndarray:
-        """uint8 [images, height, width, 3]."""
-        return np.stack(self._pixels) if self._pixels else np.empty((0, 1, 1, 3), dtype=np.uint8)
-
-    def _open(self, name: str) -> Picture:
+    def _open(self, name: str) -> Opened:
         pixels = self._settings.limits.pixels
         if name in self._embedded:
             content = self._embedded[name]
             image = decode_image(content, pixels)
         else:
             content, image = read_image(name, self._folder, pixels)
-        return Picture(content, self._add(image))
+        return Opened(content, self._take(image))
 
-    def _add(self, image: Image.Image) -> int:
-        self._pixels.append(self._inputs.pixels(image))
-        return len(self._pixels) - 1
+    def _take(self, image: Image.Image) -> int:
+        self.taken.append(self._inputs.picture(image))
+        return len(self.taken) - 1
 
 
 def _named(name: str, error: ConversationError) -> ConversationError:

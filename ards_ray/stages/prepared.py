@@ -1,12 +1,13 @@
 """A shard made ready for the proxy, and its way to the actor as one row of plain Arrow values."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ards_ray.proxy.sequence import TokenSequence
+from ards_ray.proxy.sequence import Picture, TokenSequence
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class PreparedShard:
     Attributes:
         name: Name of its part.
         conversations: In row order.
-        pixels: uint8 [images, height, width, 3], noised ones among them.
+        pictures: Those of its sequences, noised ones among them.
     """
 
     name: str
     conversations: tuple[PreparedConversation, ...]
-    pixels: np.ndarray
+    pictures: tuple[Picture, ...]
 
     def to_row(self) -> dict[str, Any]:
         """One row for Ray Data: a shard arrives whole or not at all, and nothing in it is pickled."""
@@ -65,8 +66,8 @@ class PreparedShard:
         return {
             "name": self.name,
             "conversations": sink.getvalue().to_pybytes(),
-            "shape": np.array(self.pixels.shape, dtype=np.int64),
-            "pixels": self.pixels.tobytes(),
+            "shapes": np.array([(*item.pixels.shape, *item.size) for item in self.pictures], dtype=np.int64).ravel(),
+            "pixels": b"".join(item.pixels.data for item in self.pictures),
         }
 
     @classmethod
@@ -98,8 +99,13 @@ class PreparedShard:
                         ),
                     )
                 )
-        pixels = np.frombuffer(row["pixels"], dtype=np.uint8).reshape(row["shape"])
-        return cls(row["name"], tuple(conversations), pixels)
+        pictures, start = [], 0
+        for *shape, height, width in row["shapes"].reshape(-1, 6).tolist():
+            count = math.prod(shape)
+            pixels = np.frombuffer(row["pixels"], dtype=np.uint8, count=count, offset=start).reshape(shape)
+            pictures.append(Picture(pixels, (height, width)))
+            start += count
+        return cls(row["name"], tuple(conversations), tuple(pictures))
 
 
 _SCHEMA = pa.schema(

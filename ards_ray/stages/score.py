@@ -47,17 +47,17 @@ def score_shard(
     for conversation in shard.conversations:
         versions += conversation.versions
         with_vector += [vectors == "all" or not index for index in range(len(conversation.versions))]
-    results, splits = score_sequences(
+    scored = score_sequences(
         model,
         versions,
-        shard.pixels,
+        shard.pictures,
         with_vector,
         settings.proxy.vector == "attention",
         settings.runtime.batch_positions,
     )
-    remaining = iter(results)
+    remaining = iter(scored.scores)
     scores = {item.row: [next(remaining) for _ in item.versions] for item in shard.conversations}
-    return ScoredShard(scores, splits)
+    return ScoredShard(scores, scored.splits)
 
 
 def strongest(scores: list[SequenceScore]) -> SequenceScore | None:

@@ -149,7 +149,7 @@ def test_nothing_unfinished_stays_behind(finished: Path) -> None:
 def test_run_json_says_what_each_stage_depended_on(finished: Path) -> None:
     """Years later this is how one finds out what a mixture was made of."""
     content = json.loads((finished / "run.json").read_text())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert list(content["stages"]) == ["conversations", "signals", "clusters", "subgroups", "scores", "mixture"]
     for record in content["stages"].values():
         assert record["complete"]

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round, parse_conversation
 from ards_ray.errors import ConversationError, SettingsError
+from ards_ray.proxy.clip import tile_positions
 from ards_ray.proxy.family import load_inputs, load_model
 from ards_ray.proxy.llava import LlavaInputs
 
@@ -34,14 +35,14 @@ def inputs(checkpoints: dict[str, Path]) -> LlavaInputs:
 def test_tokens_and_targets_are_the_references(conformance: Path) -> None:
     """One token off, and losses are those of another text; one target off, those of another answer."""
     inputs: Any = load_inputs(conformance / "checkpoint")
-    assert inputs.image_positions == 576
+    assert tile_positions(inputs.config) == 576
     samples = json.loads((conformance / "samples.json").read_text())
     reference = json.loads((conformance / "reference.json").read_text())
     assert len(samples) == len(reference) == 63
     for sample, entry in zip(samples, reference, strict=True):
         assert sample["id"] == entry["id"]
         conversation = parse_conversation(0, "image", sample.get("image"), json.dumps(sample))
-        ids, targets = inputs.encode(conversation.rounds, 2048)
+        ids, targets = inputs.encode(conversation.rounds, None, 2048)
         expected_ids: list[int] = []
         expected_targets: list[bool] = []
         for token, label in zip(entry["input_ids"], entry["labels"], strict=True):
@@ -55,7 +56,7 @@ def test_tokens_and_targets_are_the_references(conformance: Path) -> None:
 
 def test_targets_are_the_answers_and_their_end(inputs: LlavaInputs) -> None:
     """A model that is scored on questions, or not on where answers end, ranks conversations by something else."""
-    ids, targets = inputs.encode((Round("Hello", "Hi"), Round("Why?", "Because.")), 2048)
+    ids, targets = inputs.encode((Round("Hello", "Hi"), Round("Why?", "Because.")), None, 2048)
     spoken = inputs.tokenizer.decode(ids[targets])
     assert spoken.replace(" ", "") == "Hi</s>Because.</s>"
     assert ids[-1] == inputs.tokenizer.eos_token_id
@@ -64,9 +65,9 @@ def test_targets_are_the_answers_and_their_end(inputs: LlavaInputs) -> None:
 
 def test_the_prompt_is_llavas(inputs: LlavaInputs) -> None:
     """The template that ships with converted checkpoints has no system sentence: other losses for everything."""
-    ids, _ = inputs.encode((Round("<image>\nWhat?", "A kite."), Round("Why?", "Wind.")), 2048)
+    ids, _ = inputs.encode((Round("<image>\nWhat?", "A kite."), Round("Why?", "Wind.")), None, 2048)
     shown = ids == inputs.config.image_token_index
-    assert shown.sum() == inputs.image_positions == 16
+    assert shown.sum() == tile_positions(inputs.config) == 16
     # All positions of the picture stand together.
     assert np.ptp(np.flatnonzero(shown)) == 15
     text = inputs.tokenizer.decode(ids[~shown][1:]).replace(" ", "")
@@ -83,8 +84,8 @@ def test_the_prompt_is_llavas(inputs: LlavaInputs) -> None:
 )
 def test_targets_of_any_answer(inputs: LlavaInputs, text: str) -> None:
     """Characters become several tokens, and tokens several characters: the targets must still be the whole answer."""
-    ids, targets = inputs.encode((Round("Q", "x"), Round("Q", text)), 2048)
-    plain, before = inputs.encode((Round("Q", "x"),), 2048)
+    ids, targets = inputs.encode((Round("Q", "x"), Round("Q", text)), None, 2048)
+    plain, before = inputs.encode((Round("Q", "x"),), None, 2048)
     answer = ids[len(plain) :][targets[len(plain) :]]
     assert targets[: len(plain)].tolist() == before.tolist()
     assert inputs.tokenizer.decode(answer).strip() == f"{text}</s>".strip()
@@ -95,24 +96,24 @@ def test_targets_of_any_answer(inputs: LlavaInputs, text: str) -> None:
 def test_truncation(inputs: LlavaInputs) -> None:
     """A conversation longer than the limit is cut at its end; without any answer left its loss would be NaN."""
     rounds = (Round("Hello", "Hi"), Round("<image>\nWhat is it?", "A kite."))
-    ids, targets = inputs.encode(rounds, 2048)
+    ids, targets = inputs.encode(rounds, None, 2048)
     first = int(np.flatnonzero(targets)[0])
     inside = int(np.flatnonzero(ids == inputs.config.image_token_index)[3])
     for limit in (first + 1, inside, len(ids) - 1, len(ids), len(ids) + 1):
-        cut, cut_targets = inputs.encode(rounds, limit)
+        cut, cut_targets = inputs.encode(rounds, None, limit)
         assert (cut == ids[:limit]).all()
         assert (cut_targets == targets[:limit]).all()
         assert len(cut) == min(limit, len(ids))
     for limit in (first, 2):
         with pytest.raises(ConversationError, match=f"answer cut off: {len(ids)} positions, {limit} are kept"):
-            inputs.encode(rounds, limit)
+            inputs.encode(rounds, None, limit)
 
 
 def test_reserved_tokens_in_the_text(inputs: LlavaInputs) -> None:
     """They have no row in the softmax: as a target one would end the job, as input it is random weights."""
     for round in (Round("What is <pad>?", "A kite."), Round("What?", "A <pad>.")):
         with pytest.raises(ConversationError, match="reserved token in the text"):
-            inputs.encode((round,), 2048)
+            inputs.encode((round,), None, 2048)
 
 
 @pytest.mark.parametrize("size", [(80, 20), (20, 80), (81, 20), (20, 81), (1, 1), (3, 500), (56, 56), (57, 56)])
@@ -126,14 +127,14 @@ def test_pictures_are_padded_to_a_square(inputs: LlavaInputs, size: tuple[int, i
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = picture
     expected = Image.fromarray(square).resize((56, 56), Image.Resampling.BICUBIC)
-    pixels = inputs.pixels(Image.fromarray(picture))
+    pixels = inputs.picture(Image.fromarray(picture)).pixels[0]
     assert pixels.dtype == np.uint8
     assert (pixels == np.asarray(expected)).all()
 
 
 def test_the_padding_is_clips_mean(inputs: LlavaInputs) -> None:
     """Black bars are part of the picture to the model; the mean is next to nothing."""
-    pixels = inputs.pixels(Image.new("RGB", (100, 20), (255, 0, 0)))
+    pixels = inputs.picture(Image.new("RGB", (100, 20), (255, 0, 0))).pixels[0]
     assert (pixels[:20] == PAD).all()
     assert (pixels[-20:] == PAD).all()
     assert (pixels[27:29] == (255, 0, 0)).all()

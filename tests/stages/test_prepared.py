@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ards_ray.proxy.sequence import TokenSequence
+from ards_ray.proxy.sequence import Picture, TokenSequence
 from ards_ray.stages.prepared import PreparedConversation, PreparedShard
 
 
@@ -32,9 +32,12 @@ def conversations(draw: st.DrawFn) -> PreparedConversation:
 
 def assert_equal(found: PreparedShard, expected: PreparedShard) -> None:
     assert found.name == expected.name
-    assert found.pixels.dtype == np.uint8
-    assert found.pixels.shape == expected.pixels.shape
-    assert (found.pixels == expected.pixels).all()
+    assert len(found.pictures) == len(expected.pictures)
+    for picture, given_ in zip(found.pictures, expected.pictures, strict=True):
+        assert picture.size == given_.size
+        assert picture.pixels.dtype == np.uint8
+        assert picture.pixels.shape == given_.pixels.shape
+        assert (picture.pixels == given_.pixels).all()
     assert len(found.conversations) == len(expected.conversations)
     for item, wanted in zip(found.conversations, expected.conversations, strict=True):
         assert (item.row, item.format, item.attack, item.error) == (
@@ -51,33 +54,35 @@ def assert_equal(found: PreparedShard, expected: PreparedShard) -> None:
             assert version.image == sequence.image
 
 
-@given(st.lists(conversations(), max_size=6), st.integers(0, 3), st.integers(1, 5), st.integers(0, 99))
-def test_a_shard_survives_the_way_to_its_actor(
-    items: Sequence[PreparedConversation], images: int, side: int, seed: int
-) -> None:
+@st.composite
+def pictures(draw: st.DrawFn) -> Picture:
+    shape = draw(st.tuples(*[st.integers(1, 4)] * 3))
+    pixels = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    return Picture(pixels, draw(st.tuples(st.integers(1, 9000), st.integers(1, 9000))))
+
+
+@given(st.lists(conversations(), max_size=6), st.lists(pictures(), max_size=3))
+def test_a_shard_survives_the_way_to_its_actor(items: Sequence[PreparedConversation], shown: Sequence[Picture]) -> None:
     """A token, a target or a pixel that changes on the way changes scores, and nobody would ever see it."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (images, side, side, 3), dtype=np.uint8)
-    shard = PreparedShard("part-00007", tuple(items), pixels)
+    shard = PreparedShard("part-00007", tuple(items), tuple(shown))
     assert_equal(PreparedShard.from_row(shard.to_row()), shard)
 
 
 def test_a_shard_without_images_or_conversations() -> None:
     """Text-only shards have no pixels, and a shard may be asked for rows of which it has none."""
-    empty = PreparedShard("part-00000", (), np.empty((0, 1, 1, 3), np.uint8))
+    empty = PreparedShard("part-00000", (), ())
     assert_equal(PreparedShard.from_row(empty.to_row()), empty)
 
 
 def test_a_shard_is_one_row_of_plain_values() -> None:
     """Ray Data cuts tables anywhere: a shard of several rows would reach the actor in pieces."""
     sequence = TokenSequence(np.arange(4, dtype=np.int32), np.arange(4) > 1, -1)
-    shard = PreparedShard(
-        "part-00000", (PreparedConversation(3, "text", None, None, (sequence,)),), np.zeros((0, 1, 1, 3), np.uint8)
-    )
+    shard = PreparedShard("part-00000", (PreparedConversation(3, "text", None, None, (sequence,)),), ())
     row = shard.to_row()
     assert {name: type(value) for name, value in row.items()} == {
         "name": str,
         "conversations": bytes,
-        "shape": np.ndarray,
+        "shapes": np.ndarray,
         "pixels": bytes,
     }
     assert_equal(PreparedShard.from_row(pickle.loads(pickle.dumps(row))), shard)

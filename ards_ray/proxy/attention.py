@@ -1,0 +1,169 @@
+"""Causal attention over packed sequences: each position sees the earlier positions of its own sequence alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from ards_ray.proxy.packing import Pack
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The positions that one sequence adds to a pack.
+
+    Attributes:
+        start: The first of them in the pack.
+        stop: Behind the last of them.
+        path: int64 [length], the sequence's positions from its beginning on.
+    """
+
+    start: int
+    stop: int
+    path: torch.Tensor
+
+    @property
+    def owned(self) -> int:
+        return self.stop - self.start
+
+
+class PackedAttention:
+    """Attention within a pack.
+
+    By PyTorch's attention for each segment; on a GPU that has it, by its variable-length kernel for all at once.
+    """
+
+    def __init__(self, pack: Pack, device: torch.device, window: int | None, varlen: bool):
+        self._window = window if window is not None and window < max(map(len, pack.places)) else None
+        self._varlen = varlen
+        self._masks: dict[int, torch.Tensor] = {}
+        self.segments: list[Segment] = []
+        start = 0
+        for places, owned in zip(pack.places, pack.owned, strict=True):
+            if owned:
+                self.segments.append(Segment(start, start + owned, torch.from_numpy(places).to(device)))
+                start += owned
+
+    def __call__(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, wanted: np.ndarray | None
+    ) -> torch.Tensor:
+        """Attend.
+
+        Args:
+            query: [positions, heads, head width], rotated.
+            key: [positions, key heads, head width], rotated.
+            value: [positions, key heads, head width].
+            scale: Factor of the scores.
+            wanted: bool [positions], where the output is needed; None for everywhere. Segments without any are left
+                out.
+
+        Returns:
+            [positions, heads, head width]; anything where it is not wanted.
+        """
+        segments = [item for item in self.segments if wanted is None or wanted[item.start : item.stop].any()]
+        if self._varlen:
+            return self._attend_at_once(query, key, value, scale, segments)
+        output = torch.empty_like(query)
+        for item in segments:
+            output[item.start : item.stop] = self._attend(item, query, key, value, scale)
+        return output
+
+    def _attend(
+        self, item: Segment, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """Output [owned, heads, head width] of one segment."""
+        length, owned = len(item.path), item.owned
+        alone = length == owned
+        # A causal square is computed by half: cheaper than a rectangle with a mask, unless it is mostly the beginning.
+        square = self._window is None and 2 * owned >= length
+        own = slice(item.start, item.stop)
+        queries = query[own] if alone or not square else query[item.path]
+        keys, values = (key[own], value[own]) if alone else (key[item.path], value[item.path])
+        groups = query.shape[1] // key.shape[1]
+        if groups > 1:
+            keys, values = keys.repeat_interleave(groups, dim=1), values.repeat_interleave(groups, dim=1)
+        attended = scaled_dot_product_attention(
+            queries.transpose(0, 1)[None],
+            keys.transpose(0, 1)[None],
+            values.transpose(0, 1)[None],
+            attn_mask=None if square else self._mask(item, query.dtype),
+            is_causal=square,
+            scale=scale,
+        )
+        return attended[0, :, -owned:].transpose(0, 1)
+
+    def _mask(self, item: Segment, dtype: torch.dtype) -> torch.Tensor:
+        """What is added to the scores [owned, length] of a segment; made once for all layers."""
+        if item.start not in self._masks:
+            place = torch.arange(len(item.path), device=item.path.device)
+            row = place[-item.owned :, None]
+            hidden = place > row
+            if self._window is not None:
+                hidden |= place <= row - self._window
+            mask = torch.zeros(hidden.shape, dtype=dtype, device=item.path.device)
+            self._masks[item.start] = mask.masked_fill_(hidden, float("-inf"))
+        return self._masks[item.start]
+
+    def _attend_at_once(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, segments: list[Segment]
+    ) -> torch.Tensor:
+        from torch.nn.attention.varlen import varlen_attn
+
+        if not segments:
+            return torch.empty_like(query)
+        device = query.device
+        rows = torch.cat([torch.arange(item.start, item.stop, device=device) for item in segments])
+        path = torch.cat([item.path for item in segments])
+        owned, lengths = [item.owned for item in segments], [len(item.path) for item in segments]
+        attend: Any = varlen_attn
+        attended = attend(
+            query[rows],
+            key[path],
+            value[path],
+            _cumulative(owned, device),
+            _cumulative(lengths, device),
+            max(owned),
+            max(lengths),
+            scale=scale,
+            window_size=(-1 if self._window is None else self._window - 1, 0),
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        output = torch.empty_like(query)
+        output[rows] = attended
+        return output
+
+
+def _cumulative(sizes: list[int], device: torch.device) -> torch.Tensor:
+    return torch.tensor(np.cumsum([0, *sizes]), dtype=torch.int32, device=device)
+
+
+def varlen_works(device: torch.device, dtype: torch.dtype, heads: int, key_heads: int, width: int) -> bool:
+    """Whether PyTorch's variable-length kernel is there for this device and type, and agrees with its attention.
+
+    Which kernel that is (FlashAttention 2, or 3 where it is installed) depends on the machine, and so may how it
+    aligns queries with longer keys: it is tried on a small pack rather than believed.
+    """
+    if device.type != "cuda" or dtype == torch.float32:
+        return False
+    pack = Pack(
+        indices=[0, 1],
+        places=[np.arange(48), np.concatenate([np.arange(40), np.arange(48, 64)])],
+        owned=[48, 16],
+        ids=np.zeros(64, dtype=np.int64),
+        images=np.full(64, -1),
+        offsets=np.zeros(64, dtype=np.int64),
+    )
+    random = torch.Generator(device).manual_seed(0)
+    query, key, value = (
+        torch.randn(64, count, width, generator=random, device=device, dtype=dtype)
+        for count in (heads, key_heads, key_heads)
+    )
+    scale = width**-0.5
+    expected = PackedAttention(pack, device, None, varlen=False)(query, key, value, scale, None)
+    try:
+        found = PackedAttention(pack, device, None, varlen=True)(query, key, value, scale, None)
+    except (RuntimeError, ImportError, TypeError):
+        return False
+    return torch.allclose(found.float(), expected.float(), atol=3e-2, rtol=3e-2)

@@ -1,0 +1,95 @@
+"""The text model over a pack: decoders of Llama's shape (Llama, Mistral, Qwen2), layer by layer.
+
+The layers are run here and not by the library's own loop because the last one is needed in part only: everywhere for
+conversation vectors, at target positions alone for losses, and of its attention one row for each conversation.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.models.llama.modeling_llama import rotate_half
+
+from ards_ray.proxy.attention import PackedAttention
+
+Rotary = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What comes out of the text model.
+
+    Attributes:
+        rows: int64 [n], the positions in the pack that `states` is of, ascending.
+        states: [n, width], their final hidden states.
+        query: [positions, heads, head width], the last layer's, rotated; only where it was needed.
+        key: [positions, key heads, head width], the last layer's, rotated.
+        scale: Factor of the last layer's scores.
+    """
+
+    rows: np.ndarray
+    states: torch.Tensor
+    query: torch.Tensor
+    key: torch.Tensor
+    scale: float
+
+    def attention_row(self, path: np.ndarray, window: int | None) -> torch.Tensor:
+        """The last layer's attention of a sequence's last position, averaged over heads: float32 [length].
+
+        Args:
+            path: int64 [length], the sequence's positions in the pack.
+            window: How many positions it sees, its own included; None for all.
+        """
+        seen = path if window is None else path[-window:]
+        query, key = self.query[int(path[-1])], self.key[torch.from_numpy(seen).to(self.key.device)]
+        query = query.view(key.shape[1], -1, key.shape[2])
+        scores = torch.einsum("kgd,tkd->kgt", query, key).float() * self.scale
+        row = scores.softmax(dim=-1).mean(dim=(0, 1))
+        return torch.nn.functional.pad(row, (len(path) - len(seen), 0))
+
+
+def decode(text: Any, hidden: torch.Tensor, rotary: Rotary, attention: PackedAttention, wanted: np.ndarray) -> Decoded:
+    """Run the text model.
+
+    Args:
+        text: The library's text model.
+        hidden: [positions, width], the embeddings.
+        rotary: Cosines and sines [positions, head width].
+        attention: The attention within the pack.
+        wanted: bool [positions], where final hidden states are needed.
+    """
+    for block in text.layers[:-1]:
+        query, key, value = _projections(block, hidden, rotary)
+        attended = attention(query, key, value, block.self_attn.scaling, None)
+        hidden = _rest_of_block(block, hidden, attended)
+    block = text.layers[-1]
+    query, key, value = _projections(block, hidden, rotary)
+    attended = attention(query, key, value, block.self_attn.scaling, wanted)
+    rows = np.flatnonzero(wanted)
+    if len(rows) < len(wanted):
+        index = torch.from_numpy(rows).to(hidden.device)
+        hidden, attended = hidden[index], attended[index]
+    states = text.norm(_rest_of_block(block, hidden, attended))
+    return Decoded(rows, states, query, key, block.self_attn.scaling)
+
+
+def _projections(block: Any, hidden: torch.Tensor, rotary: Rotary) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Query, key and value [positions, heads, head width]; the first two rotated."""
+    attention = block.self_attn
+    normal = block.input_layernorm(hidden)
+    query, key, value = (
+        projection(normal).view(len(hidden), -1, attention.head_dim)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    return _rotate(query, rotary), _rotate(key, rotary), value
+
+
+def _rotate(states: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+    cos, sin = rotary
+    return states * cos[:, None] + rotate_half(states) * sin[:, None]
+
+
+def _rest_of_block(block: Any, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+    hidden = hidden + block.self_attn.o_proj(attended.flatten(1))
+    return hidden + block.mlp(block.post_attention_layernorm(hidden))

@@ -1,0 +1,103 @@
+"""Configurations, tokenizers and weights from a checkpoint folder, through the library, and what goes wrong there."""
+
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoTokenizer
+
+from ards_ray.config import ProxySettings
+from ards_ray.errors import SettingsError
+from ards_ray.proxy.attention import varlen_works
+
+
+def load_config(kind: Any, folder: Path) -> Any:
+    """The checkpoint's configuration as the library's class `kind`.
+
+    Raises:
+        SettingsError: it is not one.
+    """
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        raise SettingsError(f"{folder / 'config.json'}: not a configuration of a known model ({error})") from error
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The checkpoint's fast tokenizer.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(f"{folder}: the tokenizer cannot be loaded ({error})") from error
+    if not tokenizer.is_fast:
+        raise SettingsError(f"{folder}: no tokenizer.json here; save the checkpoint with its fast tokenizer")
+    return tokenizer
+
+
+def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:
+    """The checkpoint's weights as the library's class `kind`, the adapter merged, ready on the device.
+
+    Raises:
+        SettingsError: they cannot be loaded, or weights are missing.
+    """
+    try:
+        loaded: Any = kind.from_pretrained(
+            folder,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise SettingsError(f"{folder}: the weights cannot be loaded ({error})") from error
+    model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        # The library puts random numbers in their place.
+        raise SettingsError(f"{folder}: the checkpoint has no weights for {', '.join(missing[:3])}")
+    if settings.adapter is not None:
+        model = merge_adapter(model, settings.adapter)
+    return model.eval().to(settings.device)
+
+
+def merge_adapter(model: Any, adapter: str) -> Any:
+    """Merge a PEFT adapter into the weights.
+
+    Raises:
+        SettingsError: the adapter cannot be loaded or does not fit the model.
+    """
+    from peft import PeftModel
+
+    if not (Path(adapter) / "adapter_model.safetensors").is_file():
+        raise SettingsError(f"{adapter}: no adapter_model.safetensors here; proxy.adapter must be a PEFT adapter")
+    try:
+        with warnings.catch_warnings():
+            # Weights under other names would be left out with a warning, and the model scored without them.
+            warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
+            return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UserWarning) as error:
+        raise SettingsError(f"{adapter}: the adapter does not fit the model ({error})") from error
+
+
+def use_varlen(text: Any) -> bool:
+    """Whether the variable-length kernel serves this text model where it lies; FlashAttention 3 if it is installed."""
+    weight = text.layers[0].self_attn.q_proj.weight
+    if weight.device.type != "cuda":
+        return False
+    if "FA3" in torch.nn.attention.list_flash_attention_impls():
+        # Where it is not installed PyTorch's own kernel, FlashAttention 2, serves.
+        with suppress(ImportError, RuntimeError, ValueError):
+            torch.nn.attention.activate_flash_attention_impl("FA3")
+    config = text.config
+    head_width = text.layers[0].self_attn.head_dim
+    return varlen_works(weight.device, weight.dtype, config.num_attention_heads, config.num_key_value_heads, head_width)
