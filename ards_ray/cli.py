@@ -203,9 +203,28 @@ def _add_benchmark(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     selection.add_argument("--output", metavar="DIR", help="folder of the signals, kept and used again")
     selection.add_argument("--json", metavar="FILE", help="file for the figures")
     selection.set_defaults(run=_benchmark_selection)
+    scoring = benchmarks.add_parser(
+        "scoring",
+        help="the proxy's speed, beside the published procedure and plain passes",
+        description="Conversations per second of reference, plain passes and this engine, in one run. Linux only.",
+    )
+    scoring.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the proxy computes")
+    scoring.add_argument("--model", type=Path, metavar="DIR", help="LLaVA-1.5 checkpoint; a random one if not given")
+    scoring.add_argument("--conversations", type=int, metavar="N", help="conversations; as take some minutes")
+    scoring.add_argument("--batch-positions", type=int, metavar="N", help="positions computed together")
+    scoring.add_argument("--json", metavar="FILE", help="file for the figures")
+    scoring.set_defaults(run=_benchmark_scoring)
 
 
 def _benchmark_selection(options: argparse.Namespace, console: Console) -> None:
     from ards_ray.benchmark.selection import measure_selection
 
     measure_selection(options.rows, options.dim, options.output, options.json, console)
+
+
+def _benchmark_scoring(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.benchmark.scoring import measure_scoring
+
+    measure_scoring(
+        options.device, options.model, options.conversations, options.batch_positions, options.json, console
+    )

@@ -67,7 +67,7 @@ def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:
         raise SettingsError(f"{folder}: the checkpoint has no weights for {', '.join(missing[:3])}")
     if settings.adapter is not None:
         model = merge_adapter(model, settings.adapter)
-    return model.eval().to(settings.device)
+    return model.eval().requires_grad_(False).to(settings.device)
 
 
 def merge_adapter(model: Any, adapter: str) -> Any:
