@@ -57,7 +57,7 @@ class Size:
 
 # On a CPU as much as takes three minutes, with about the proportions of the large one; LLaVA-1.5-7B's own on a GPU.
 SIZES = {
-    "cpu": Size(512, 8, 8, 1376, 32064, 256, 6, 4, conversations=32, budget=8192, matrix=2048),
+    "cpu": Size(384, 8, 12, 1024, 32064, 256, 6, 4, conversations=40, budget=8192, matrix=2048),
     "cuda": Size(4096, 32, 32, 11008, 32064, 1024, 24, 16, conversations=512, budget=16_384, matrix=8192),
 }
 

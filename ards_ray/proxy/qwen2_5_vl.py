@@ -1,0 +1,143 @@
+"""Qwen2.5-VL: ChatML, pictures of any size as a grid of patches, positions in time, height and width."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+from ards_ray.config import ProxySettings
+from ards_ray.corpus.conversation import IMAGE_TAG, Round
+from ards_ray.errors import ConversationError, SettingsError
+from ards_ray.proxy.clip import Normaliser
+from ards_ray.proxy.loading import load_config, load_tokenizer, load_weights, use_varlen
+from ards_ray.proxy.prompt import Prompt, encode_prompt
+from ards_ray.proxy.sequence import Picture
+
+SYSTEM = "You are a helpful assistant."
+END = "<|im_end|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+# A picture in 4 to 1,280 positions: what the library takes by default. Checkpoints allow many more, which would leave
+# no room for a text in 2,048.
+SMALLEST_POSITIONS, LARGEST_POSITIONS = 4, 1280
+
+
+def _load_config(folder: Path) -> Any:
+    config = load_config(Qwen2_5_VLConfig, folder)
+    if config.vision_config.temporal_patch_size != 2:
+        raise SettingsError(f"{folder}: temporal_patch_size is {config.vision_config.temporal_patch_size}; known is 2")
+    return config
+
+
+class QwenInputs:
+    """Tokens, targets and pixels of Qwen2.5-VL."""
+
+    def __init__(self, folder: Path):
+        self.config = _load_config(folder)
+        self.tokenizer = load_tokenizer(folder)
+        self.hidden_size = self.config.text_config.hidden_size
+        vision = self.config.vision_config
+        self._factor = vision.patch_size * vision.spatial_merge_size
+        self._reserved = sorted(self.tokenizer.get_added_vocab())
+        missing = {END, VISION_START, VISION_END} - set(self._reserved)
+        if missing:
+            raise SettingsError(f"{folder}: the tokenizer has no {', '.join(sorted(missing))}")
+
+    def picture(self, image: Image.Image) -> Picture:
+        """See `ProxyInputs.picture`. Height and width become multiples of 28, their ratio is nearly kept."""
+        area = self._factor**2
+        try:
+            height, width = smart_resize(
+                image.height, image.width, self._factor, SMALLEST_POSITIONS * area, LARGEST_POSITIONS * area
+            )
+        except ValueError as error:
+            raise ConversationError("image is too narrow", f"{image.width} by {image.height}") from error
+        pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        return Picture(pixels[None], (image.height, image.width))
+
+    def encode(self, rounds: Sequence[Round], picture: Picture | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `ProxyInputs.encode`. An answer's target is its text and its end token."""
+        for round in rounds:
+            for token in self._reserved:
+                if token in round.question or token in round.answer:
+                    raise ConversationError("reserved token in the text", token)
+        prompt = Prompt(f"<|im_start|>system\n{SYSTEM}{END}\n")
+        for number, round in enumerate(rounds):
+            if number:
+                prompt.add("\n")
+            question = round.question.replace(IMAGE_TAG, f"{VISION_START}{IMAGE_TAG}{VISION_END}")
+            prompt.add(f"<|im_start|>user\n{question}{END}\n<|im_start|>assistant\n")
+            prompt.add_answer(f"{round.answer}{END}")
+        image = [self.config.image_token_id] * (_grid(picture, self._factor).prod() if picture else 0)
+        return encode_prompt(self.tokenizer, prompt, [], image, None, limit)
+
+
+def _grid(picture: Picture, factor: int) -> np.ndarray:
+    """Rows and columns of a picture's positions."""
+    return np.array(picture.pixels.shape[1:3]) // factor
+
+
+class QwenModel:
+    """The weights of Qwen2.5-VL."""
+
+    position_axes = 3
+
+    def __init__(self, folder: Path, settings: ProxySettings):
+        config = _load_config(folder)
+        self.model = load_weights(Qwen2_5_VLForConditionalGeneration, folder, settings)
+        self.text = self.model.model.language_model
+        self.head = self.model.lm_head
+        self.hidden_size: int = config.text_config.hidden_size
+        # The end of a turn is an added token and a target: all of the tokenizer's ids count, the rounding up does not.
+        self.vocabulary = min(len(load_tokenizer(folder)), config.text_config.vocab_size)
+        self.image_token: int = config.image_token_id
+        windows = {layer.self_attn.sliding_window for layer in self.text.layers}
+        if len(windows) > 1:
+            raise SettingsError(f"{folder}: layers with and without a sliding window; known are models with one kind")
+        self.window: int | None = windows.pop()
+        self.varlen = use_varlen(self.text)
+        vision = config.vision_config
+        self._patch, self._merge = vision.patch_size, vision.spatial_merge_size
+        self._normalise = Normaliser(self.head.weight.device, self.head.weight.dtype)
+
+    def image_features(self, pictures: Sequence[Picture]) -> list[torch.Tensor]:
+        """See `ProxyModel.image_features`."""
+        patches = torch.cat([self._patches(picture) for picture in pictures])
+        grid = torch.tensor([(1, *_grid(picture, self._patch)) for picture in pictures], device=patches.device)
+        return list(self.model.model.get_image_features(patches, grid).pooler_output)
+
+    def _patches(self, picture: Picture) -> torch.Tensor:
+        """Patches [n, 3 · 2 · 14 · 14] in the order of the vision tower: those that are merged stand together.
+
+        A still picture is a film of two equal frames.
+        """
+        rows, columns = _grid(picture, self._patch * self._merge)
+        frame = self._normalise(picture.pixels).reshape(
+            3, rows, self._merge, self._patch, columns, self._merge, self._patch
+        )
+        patches = frame.permute(1, 4, 2, 5, 0, 3, 6)[..., None, :, :].expand(-1, -1, -1, -1, -1, 2, -1, -1)
+        return patches.reshape(rows * columns * self._merge**2, -1)
+
+    def positions(self, ids: np.ndarray, picture: Picture | None) -> np.ndarray:
+        """See `ProxyModel.positions`. A picture's positions share the time at which it stands; the text behind it goes
+        on after the longer side of its grid."""
+        shown = np.flatnonzero(ids == self.image_token)
+        positions = np.tile(np.arange(len(ids)), (3, 1))
+        if picture is None or not len(shown):
+            return positions
+        rows, columns = _grid(picture, self._patch * self._merge).tolist()
+        first, count = int(shown[0]), len(shown)
+        places = np.stack(np.divmod(np.arange(rows * columns), columns))[:, :count]
+        positions[0, first : first + count] = first
+        positions[1:, first : first + count] = first + places
+        positions[:, first + count :] += max(rows, columns) - count
+        return positions
+
+    def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `ProxyModel.rotary`."""
+        cos, sin = self.text.rotary_emb(self.head.weight[:1], positions[:, None])
+        return cos[0], sin[0]
