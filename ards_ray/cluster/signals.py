@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -21,6 +22,8 @@ from ards_ray.stages.prepared import PreparedShard
 from ards_ray.stages.score import score_shard, strongest, vector_width, write_signals
 
 TASK_RETRIES = 3
+# While the proxy computes one shard, the next is unpacked and the one before is written.
+CALLS_PER_ACTOR = 2
 
 
 def score_shards(
@@ -56,7 +59,13 @@ def score_shards(
         scored = prepared.map(
             actor,
             fn_constructor_args=(run.url, settings, model, stage),
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers.count, initial_size=workers.count),
+            compute=ray.data.ActorPoolStrategy(
+                min_size=1,
+                max_size=workers.count,
+                initial_size=workers.count,
+                max_concurrent_calls_per_actor=CALLS_PER_ACTOR,
+                enable_true_multi_threading=True,
+            ),
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
             # A pool whose actors may not restart hangs when they are dead; one that retries for ever never ends.
@@ -97,12 +106,13 @@ def load_proxy(settings: Settings, model: str) -> ProxyModel:
 
 
 class ProxyActor:
-    """Holds the proxy; scores one prepared shard at a time and writes its part."""
+    """Holds the proxy; scores one prepared shard at a time and writes its part. Called by several threads."""
 
     def __init__(self, output: str, settings: Settings, model: str, stage: str):
         self._run = RunDirectory(output)
         self._settings = settings
         self._stage = stage
+        self._computing = Lock()
         self._model: ProxyModel | ArdsError
         try:
             self._model = load_proxy(settings, model)
@@ -111,11 +121,12 @@ class ProxyActor:
             self._model = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        started = monotonic()
         if isinstance(self._model, ArdsError):
             raise self._model
         shard = PreparedShard.from_row(row)
-        scored = score_shard(self._model, self._settings, shard)
+        with self._computing:
+            started = monotonic()
+            scored = score_shard(self._model, self._settings, shard)
         width = vector_width(self._model, self._settings)
         part = write_signals(self._run, self._settings, shard, scored, width, self._stage, started)
         return {

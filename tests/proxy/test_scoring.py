@@ -343,7 +343,9 @@ def test_what_sequences_share_is_computed_once(llama: Scorable) -> None:
         return hook
 
     layers = llama.model.text.layers
-    hooks = [layers[place].mlp.register_forward_pre_hook(count(name)) for place, name in ((0, "first"), (-1, "last"))]
+    hooks = [
+        layers[place].mlp.up_proj.register_forward_pre_hook(count(name)) for place, name in ((0, "first"), (-1, "last"))
+    ]
     try:
         scored = score_sequences(llama.model, sequences, llama.pictures, [False] * 5, True, 16_384)
     finally:
