@@ -175,7 +175,7 @@ class Scorer:
         losses, hits = [], []
         for start in range(0, len(labels), LOGIT_ROWS):
             some = slice(start, start + LOGIT_ROWS)
-            logits = torch.nn.functional.linear(decoded.states[rows[some]], weight).float()
+            logits = _logits(decoded.states[rows[some]], weight)
             losses.append(torch.nn.functional.cross_entropy(logits, wanted[some], reduction="none"))
             hits.append(logits.argmax(dim=1) == wanted[some])
         loss = torch.cat(losses).double().cpu().numpy()
@@ -235,6 +235,13 @@ def score_sequences(
         budget: Positions computed together; halved for the rest of the shard when memory runs out.
     """
     return Scorer(model, sequences, pictures, with_vector, attention).score(budget)
+
+
+def _logits(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """float32 [n, vocabulary]. A product in half precision rounds logits by more than loss gaps are apart."""
+    if states.device.type == "cuda" and states.dtype != torch.float32:
+        return torch.mm(states, weight.T, out_dtype=torch.float32)
+    return torch.nn.functional.linear(states.float(), weight.float())
 
 
 def _halves(batch: list[int]) -> list[list[int]]:

@@ -309,11 +309,6 @@ class RunDirectory:
             dataset = pads.dataset(paths, filesystem=self.location.filesystem, format="parquet")
             return dataset.to_table(columns=list(columns))
 
-    def read_schema(self, path: str) -> pa.Schema:
-        """The schema of a part."""
-        with self.open_table(path) as file:
-            return file.schema_arrow
-
     def discard(self, table: str, keep: str | None = None) -> None:
         """Delete the files of a table that another fingerprint made; entries go first."""
         for part in self._entries(f"{table}-"):

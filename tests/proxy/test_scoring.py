@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import LlavaForConditionalGeneration
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from ards_ray.benchmark.conversations import synthetic_conversations, synthetic_pictures
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round, parse_conversation
 from ards_ray.corpus.images import read_image
@@ -378,3 +379,37 @@ def test_half_precision_is_close(checkpoints: dict[str, Path], records: list[dic
         assert full.vector is not None
         assert low.vector.dtype == np.float32
         assert low.vector @ full.vector / 2 > 0.98
+
+
+def test_half_precision_ranks_loss_gaps(tmp_path: Path) -> None:
+    """Members are those with the largest gaps between two losses: a small difference of large numbers, through a deep
+    model."""
+    text = LlamaConfig(
+        hidden_size=64,
+        intermediate_size=172,
+        num_hidden_layers=12,
+        num_attention_heads=4,
+        vocab_size=1088,
+        initializer_range=0.12,
+    )
+    vision = CLIPVisionConfig(
+        image_size=56, patch_size=14, hidden_size=64, intermediate_size=128, num_hidden_layers=6, num_attention_heads=4
+    )
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=1024)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        LlavaForConditionalGeneration(config).save_pretrained(tmp_path)
+    pairs = [pair for pair in synthetic_conversations(120, 1024, 1024, 16) if pair.corrupted is not None]
+    sequences = [version for pair in pairs for version in (pair.clean, pair.corrupted) if version is not None]
+    pictures = synthetic_pictures(pairs, 56)
+    gaps = []
+    for dtype in ("float32", "bfloat16"):
+        model = LlavaModel(tmp_path, ProxySettings(dtype=dtype, device="cpu"))
+        scores = score_sequences(model, sequences, pictures, [False] * len(sequences), True, 16_384).scores
+        losses = np.array([score.loss for score in scores])
+        gaps.append(np.abs(losses[0::2] - losses[1::2]))
+    ranks = [np.argsort(np.argsort(gap)) for gap in gaps]
+    assert len(np.unique(gaps[0])) == len(gaps[0])
+    assert np.corrcoef(*ranks)[0, 1] >= 0.99
+    members = [set(np.argsort(-gap)[:30].tolist()) for gap in gaps]
+    assert len(members[0] & members[1]) >= 27

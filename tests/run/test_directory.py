@@ -140,7 +140,7 @@ def test_a_part_reads_back(run: RunDirectory) -> None:
     part = run.write_table("signals/part-00003.parquet", table, "stamp", 0.0, {"ok": 3, "formats": {"é": 1}})
     assert run.read_table(part.path).equals(table)
     assert run.read_table(part.path, ["row"]).column_names == ["row"]
-    assert run.read_schema(part.path).equals(table.schema, check_metadata=False)
+    assert run.read_table(part.path).schema.equals(table.schema, check_metadata=False)
     assert run.part(part.path) == part
     assert run.parts("signals") == [part]
     assert (part.name, part.rows, part.fingerprint) == ("part-00003", 5, "stamp")
@@ -311,8 +311,6 @@ def test_damaged_tables_are_named(run: RunDirectory, damage: str) -> None:
     overwrite(run, part.path, damaged)
     with pytest.raises(ArdsError, match=r"signals/part-00000.parquet: damaged"):
         run.read_table(part.path)
-    with pytest.raises(ArdsError, match=r"signals/part-00000.parquet: damaged"):
-        run.read_schema(part.path)
     with pytest.raises(ArdsError, match=r"part-00000.parquet"):
         run.read_columns([part], ["row"])
 
