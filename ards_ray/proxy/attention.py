@@ -29,6 +29,40 @@ class Segment:
         return self.stop - self.start
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Segments as the variable-length kernel takes them.
+
+    Attributes:
+        rows: int64 [queries], the positions of all segments, one after the other.
+        path: int64 [keys], their paths, one after the other.
+        row_starts: int32 [segments + 1], where each segment's begin among `rows`.
+        path_starts: int32 [segments + 1], where each segment's begin among `path`.
+        most_rows: The most positions of a segment.
+        most_path: The longest path.
+    """
+
+    rows: torch.Tensor
+    path: torch.Tensor
+    row_starts: torch.Tensor
+    path_starts: torch.Tensor
+    most_rows: int
+    most_path: int
+
+
+def _layout(segments: list[Segment]) -> Layout:
+    device = segments[0].path.device
+    owned, lengths = [item.owned for item in segments], [len(item.path) for item in segments]
+    return Layout(
+        rows=torch.cat([torch.arange(item.start, item.stop, device=device) for item in segments]),
+        path=torch.cat([item.path for item in segments]),
+        row_starts=torch.tensor(np.cumsum([0, *owned]), dtype=torch.int32, device=device),
+        path_starts=torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32, device=device),
+        most_rows=max(owned),
+        most_path=max(lengths),
+    )
+
+
 class PackedAttention:
     """Attention within a pack.
 
@@ -39,6 +73,7 @@ class PackedAttention:
         self._window = window if window is not None and window < max(map(len, pack.places)) else None
         self._varlen = varlen
         self._masks: dict[int, torch.Tensor] = {}
+        self._everywhere: Layout | None = None
         self.segments: list[Segment] = []
         start = 0
         for places, owned in zip(pack.places, pack.owned, strict=True):
@@ -63,8 +98,11 @@ class PackedAttention:
             [positions, heads, head width]; anything where it is not wanted.
         """
         segments = [item for item in self.segments if wanted is None or wanted[item.start : item.stop].any()]
-        if self._varlen:
-            return self._attend_at_once(query, key, value, scale, segments)
+        if self._varlen and segments:
+            if wanted is not None:
+                return self._attend_at_once(query, key, value, scale, _layout(segments))
+            self._everywhere = self._everywhere or _layout(segments)
+            return self._attend_at_once(query, key, value, scale, self._everywhere)
         output = torch.empty_like(query)
         for item in segments:
             output[item.start : item.stop] = self._attend(item, query, key, value, scale)
@@ -107,36 +145,26 @@ class PackedAttention:
         return self._masks[item.start]
 
     def _attend_at_once(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, segments: list[Segment]
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, layout: Layout
     ) -> torch.Tensor:
         from torch.nn.attention.varlen import varlen_attn
 
-        if not segments:
-            return torch.empty_like(query)
-        device = query.device
-        rows = torch.cat([torch.arange(item.start, item.stop, device=device) for item in segments])
-        path = torch.cat([item.path for item in segments])
-        owned, lengths = [item.owned for item in segments], [len(item.path) for item in segments]
         attend: Any = varlen_attn
         attended = attend(
-            query[rows],
-            key[path],
-            value[path],
-            _cumulative(owned, device),
-            _cumulative(lengths, device),
-            max(owned),
-            max(lengths),
+            query[layout.rows],
+            key[layout.path],
+            value[layout.path],
+            layout.row_starts,
+            layout.path_starts,
+            layout.most_rows,
+            layout.most_path,
             scale=scale,
             window_size=(-1 if self._window is None else self._window - 1, 0),
             enable_gqa=query.shape[1] != key.shape[1],
         )
         output = torch.empty_like(query)
-        output[rows] = attended
+        output[layout.rows] = attended
         return output
-
-
-def _cumulative(sizes: list[int], device: torch.device) -> torch.Tensor:
-    return torch.tensor(np.cumsum([0, *sizes]), dtype=torch.int32, device=device)
 
 
 def varlen_works(device: torch.device, dtype: torch.dtype, heads: int, key_heads: int, width: int) -> bool:
