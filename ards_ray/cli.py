@@ -10,9 +10,6 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, get_args
 
-import yaml
-from docstring_parser import parse
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from ards_ray.config import Settings, check_settings, to_dict
@@ -54,9 +51,10 @@ def _add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "select",
         help="select a training mixture out of an instruction corpus",
         description="Select a training mixture. Without --corpus a built-in demo runs on a generated corpus.",
-        epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action=_HelpWithSettings, nargs=0, help="show this help message and exit")
     parser.add_argument("--config", metavar="FILE", help="settings in YAML, or the name of a preset: llava-665k")
     parser.add_argument("--corpus", metavar="FILE", nargs="+", action="extend", help="corpus files, in their order")
     parser.add_argument("--images", metavar="DIR", help="folder of the images")
@@ -77,6 +75,8 @@ def _select(options: argparse.Namespace, console: Console) -> None:
     settings = read_settings(options)
     check_settings(settings)
     if options.print_config:
+        import yaml
+
         print(yaml.safe_dump(to_dict(settings), sort_keys=False), end="")
         return
     # Imported late: help and settings do not wait for torch and Ray.
@@ -126,14 +126,28 @@ def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | Non
     return Settings(**values)
 
 
-def _settings_parser() -> ArgumentParser:
+def _settings_parser() -> Any:
+    # Libraries that the commands without settings do without, the benchmark on a GPU machine above all.
+    from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(prog="settings", exit_on_error=False, add_help=False, allow_abbrev=False, print_config=None)
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(Settings, as_group=True)
     return parser
 
 
+class _HelpWithSettings(argparse.Action):
+    """Help that ends with every setting."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: Any, **options: Any) -> None:
+        parser.epilog = _settings_help()
+        parser.print_help()
+        parser.exit()
+
+
 def _settings_help() -> str:
+    from docstring_parser import parse
+
     lines = ["settings, for --set and --config, with their defaults:"]
     for item in fields(Settings):
         default = getattr(Settings(), item.name)
@@ -147,6 +161,8 @@ def _settings_help() -> str:
 
 def _help_lines(section: type, prefix: str) -> list[str]:
     """A line for each setting of a section: its key, what its docstring says, its values and its default."""
+    from docstring_parser import parse
+
     described = {parameter.arg_name: parameter.description for parameter in parse(section.__doc__ or "").params}
     lines = []
     for item in fields(section):

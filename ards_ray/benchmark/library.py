@@ -53,9 +53,9 @@ class Library:
         """One pass for each version, batched by length and padded, logits at targets alone, one row of attention."""
         self._model.set_attn_implementation("sdpa")
         versions = [
-            (number, version)
+            (number, version, clean)
             for number, item in enumerate(conversations)
-            for version in (item.clean, item.corrupted)
+            for version, clean in ((item.clean, True), (item.corrupted, False))
             if version is not None
         ]
         order = sorted(range(len(versions)), key=lambda index: -len(versions[index][1]))
@@ -63,9 +63,10 @@ class Library:
         while order:
             size = max(1, self._budget // len(versions[order[0]][1]))
             batch, order = order[:size], order[size:]
-            found.update(zip(batch, self._score_batch([versions[index][1] for index in batch]), strict=True))
+            chosen = [versions[index] for index in batch]
+            found.update(zip(batch, self._score_batch([item[1:] for item in chosen]), strict=True))
         scores: list[list[SequenceScore]] = [[] for _ in conversations]
-        for index, (number, _) in enumerate(versions):
+        for index, (number, _, _) in enumerate(versions):
             scores[number].append(found[index])
         return scores
 
@@ -91,7 +92,9 @@ class Library:
         hit = (logits.argmax(dim=1) == labels)[labels != IGNORED].all()
         return SequenceScore(float(loss), bool(hit))
 
-    def _score_batch(self, sequences: Sequence[TokenSequence]) -> list[SequenceScore]:
+    def _score_batch(self, versions: Sequence[tuple[TokenSequence, bool]]) -> list[SequenceScore]:
+        """Scores of some sequences, with vectors of those that are marked."""
+        sequences = [sequence for sequence, _ in versions]
         attention = self._model.model.language_model.layers[-1].self_attn
         seen: dict[str, Any] = {}
         hook = attention.register_forward_pre_hook(lambda module, args, named: seen.update(named), with_kwargs=True)
@@ -99,17 +102,21 @@ class Library:
             states = self._forward(sequences, self._model.model).last_hidden_state
         finally:
             hook.remove()
-        last = torch.tensor([len(sequence) - 1 for sequence in sequences], device=states.device)
-        row = _attention_row(attention, seen["hidden_states"], seen["position_embeddings"], last)
+        marked = [number for number, (_, with_vector) in enumerate(versions) if with_vector]
+        last = torch.tensor([len(sequences[number]) - 1 for number in marked], device=states.device)
+        rows = _attention_row(attention, seen["hidden_states"][marked], seen["position_embeddings"], last)
+        row = dict(zip(marked, rows, strict=True))
         results = []
         for number, sequence in enumerate(sequences):
             places = torch.from_numpy(np.flatnonzero(sequence.targets)).to(states.device)
             logits = self._model.lm_head(states[number, places - 1])[:, : self._vocabulary].float()
             labels = torch.from_numpy(sequence.ids[sequence.targets].astype(np.int64)).to(states.device)
-            end = len(sequence) - 1
-            hidden, weights = states[number].float(), row[number, :end]
-            mean = (weights / weights.sum()) @ hidden[:end]
-            vector = torch.cat([normalize(hidden[end], dim=0), normalize(mean, dim=0)]).cpu().numpy()
+            vector = None
+            if number in row:
+                end = len(sequence) - 1
+                hidden, weights = states[number].float(), row[number][:end]
+                mean = (weights / weights.sum()) @ hidden[:end]
+                vector = torch.cat([normalize(hidden[end], dim=0), normalize(mean, dim=0)]).cpu().numpy()
             hit = (logits.argmax(dim=1) == labels).all()
             results.append(SequenceScore(float(cross_entropy(logits, labels)), bool(hit), vector))
         return results

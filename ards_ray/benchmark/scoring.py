@@ -24,7 +24,7 @@ from ards_ray.benchmark.conversations import (
     synthetic_pictures,
 )
 from ards_ray.benchmark.library import Library
-from ards_ray.config import ProxySettings
+from ards_ray.config import ProxySettings, RuntimeSettings
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.clip import tile_positions
 from ards_ray.proxy.llava import LlavaModel, load_llava_config
@@ -34,7 +34,7 @@ from ards_ray.proxy.sequence import Picture, SequenceScore
 from ards_ray.report.tables import say, table_of
 
 GIB = 1 << 30
-SHARD = 256
+RUNTIME = RuntimeSettings()
 MATRIX_SECONDS = 2.0
 
 
@@ -51,14 +51,13 @@ class Size:
     vision_layers: int
     vision_heads: int
     conversations: int
-    budget: int
     matrix: int
 
 
 # On a CPU as much as takes three minutes, with about the proportions of the large one; LLaVA-1.5-7B's own on a GPU.
 SIZES = {
-    "cpu": Size(384, 8, 12, 1024, 32064, 256, 6, 4, conversations=40, budget=8192, matrix=2048),
-    "cuda": Size(4096, 32, 32, 11008, 32064, 1024, 24, 16, conversations=512, budget=16_384, matrix=8192),
+    "cpu": Size(384, 8, 12, 1024, 32064, 256, 6, 4, conversations=40, matrix=2048),
+    "cuda": Size(4096, 32, 32, 11008, 32064, 1024, 24, 16, conversations=512, matrix=8192),
 }
 
 
@@ -89,7 +88,8 @@ def measure_scoring(
     settings = ProxySettings(device=device, dtype="float32" if device == "cpu" else "bfloat16")
     with tempfile.TemporaryDirectory(prefix="ards-ray-") as scratch, torch.inference_mode():
         folder = model or _write_random(Path(scratch) / "model", size, settings)
-        figures = _measure(folder, settings, conversations or size.conversations, budget or size.budget, size, console)
+        count, positions = conversations or size.conversations, budget or RUNTIME.batch_positions
+        figures = _measure(folder, settings, count, positions, size, console)
     _print(figures, console)
     if report is not None:
         Path(report).write_text(json.dumps(figures, indent=2) + "\n")
@@ -146,16 +146,18 @@ def _measure(
         method = getattr(library, name)
         method(conversations[:2])
         library.positions = 0
-        results[name], figures[name] = _timed(name, partial(method, conversations), count, console)
+        results[name], figures[name] = _timed(name, partial(method, conversations), count, settings.device, console)
         figures[name]["positions"] = library.positions
         del library, method
         _free()
     engine = LlavaModel(folder, settings)
+    figures["attention"] = "variable-length kernel" if engine.varlen else "scaled_dot_product_attention"
+    _engine(engine, conversations[:2], pictures, budget)
+    (results["engine"], positions), figures["engine"] = _timed(
+        "engine", partial(_engine, engine, conversations, pictures, budget), count, settings.device, console
+    )
     with FlopCounterMode(display=False) as counter:
         _engine(engine, conversations, pictures, budget)
-    (results["engine"], positions), figures["engine"] = _timed(
-        "engine", partial(_engine, engine, conversations, pictures, budget), count, console
-    )
     rate = counter.get_total_flops() / figures["engine"]["seconds"]
     figures["engine"] |= {"positions": positions, "flops_per_second": rate, "utilisation": rate / peak}
     for name in ("reference", "plain"):
@@ -174,8 +176,8 @@ def _engine(
     order = sorted(range(len(conversations)), key=lambda number: (conversations[number].clean.image, number))
     scores: list[list[SequenceScore]] = [[] for _ in conversations]
     positions = 0
-    for start in range(0, len(order), SHARD):
-        numbers = order[start : start + SHARD]
+    for start in range(0, len(order), RUNTIME.shard_size):
+        numbers = order[start : start + RUNTIME.shard_size]
         versions = [
             (number, version, clean)
             for number in numbers
@@ -196,19 +198,19 @@ def _engine(
     return scores, positions
 
 
-def _timed(name: str, work: Callable[[], Any], count: int, console: Console) -> tuple[Any, dict[str, Any]]:
+def _timed(name: str, work: Callable[[], Any], count: int, device: str, console: Console) -> tuple[Any, dict[str, Any]]:
     _free()
-    _reset_peak()
+    _reset_peak(device)
     started = perf_counter()
     result = work()
-    if torch.cuda.is_available():
+    if device == "cuda":
         torch.cuda.synchronize()
     seconds = perf_counter() - started
     say(console, f"{name}: {count:,} conversations in {seconds:,.1f} s")
     return result, {
         "seconds": seconds,
         "conversations_per_second": count / seconds,
-        "peak_memory_bytes": _peak(),
+        "peak_memory_bytes": _peak(device),
     }
 
 
@@ -236,16 +238,16 @@ def _difference(found: list[list[SequenceScore]], expected: list[list[SequenceSc
     return {"loss": float(max(losses)), "vector": float(max(vectors))}
 
 
-def _reset_peak() -> None:
-    if torch.cuda.is_available():
+def _reset_peak(device: str) -> None:
+    if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> int:
+def _peak(device: str) -> int:
     """Bytes: on a GPU the most that was allocated there, else the largest resident set of this process."""
-    if torch.cuda.is_available():
+    if device == "cuda":
         return torch.cuda.max_memory_allocated()
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) * 1024 if found else 0

@@ -47,7 +47,7 @@ class Decoded:
         seen = path if window is None else path[-window:]
         query, key = self.query[int(path[-1])], self.key[torch.from_numpy(seen).to(self.key.device)]
         query = query.view(key.shape[1], -1, key.shape[2])
-        scores = torch.einsum("kgd,tkd->kgt", query, key).float() * self.scale
+        scores = torch.einsum("kgd,tkd->kgt", query.float(), key.float()) * self.scale
         row = scores.softmax(dim=-1).mean(dim=(0, 1))
         return torch.nn.functional.pad(row, (len(path) - len(seen), 0))
 

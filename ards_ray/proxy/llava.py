@@ -102,6 +102,7 @@ class LlavaModel(LlavaWeights):
     """The weights of LLaVA-1.5."""
 
     def __init__(self, folder: Path, settings: ProxySettings):
+        # What is wrong with the configuration is told before the weights are read.
         load_llava_config(LlavaConfig, folder)
         super().__init__(load_weights(LlavaForConditionalGeneration, folder, settings))
 

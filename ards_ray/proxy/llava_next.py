@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from transformers.models.llava_next.modeling_llava_next import get_anyres_image_
 
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
-from ards_ray.errors import ConversationError
+from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.proxy.clip import LONGEST_SIDE, tile_positions
 from ards_ray.proxy.llava import LlavaWeights, load_llava_config, vicuna_prompt
 from ards_ray.proxy.loading import load_tokenizer, load_weights
@@ -29,11 +30,18 @@ def mistral_prompt(rounds: Sequence[Round], end: str) -> Prompt:
     return prompt
 
 
+def _load_config(folder: Path) -> Any:
+    config = load_llava_config(LlavaNextConfig, folder)
+    if config.vision_feature_select_strategy != "default":
+        raise SettingsError(f"{folder}: vision_feature_select_strategy is not default; tiles have no class position")
+    return config
+
+
 class LlavaNextInputs:
     """Tokens, targets and pixels of LLaVA-NeXT."""
 
     def __init__(self, folder: Path):
-        self.config = load_llava_config(LlavaNextConfig, folder)
+        self.config = _load_config(folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
         self._template = mistral_prompt if self.config.text_config.model_type == "mistral" else vicuna_prompt
@@ -79,7 +87,8 @@ class LlavaNextModel(LlavaWeights):
     """The weights of LLaVA-NeXT."""
 
     def __init__(self, folder: Path, settings: ProxySettings):
-        load_llava_config(LlavaNextConfig, folder)
+        # What is wrong with the configuration is told before the weights are read.
+        _load_config(folder)
         super().__init__(load_weights(LlavaNextForConditionalGeneration, folder, settings))
 
     def image_features(self, pictures: Sequence[Picture]) -> list[torch.Tensor]:

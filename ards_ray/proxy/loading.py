@@ -67,6 +67,9 @@ def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:
         raise SettingsError(f"{folder}: the checkpoint has no weights for {', '.join(missing[:3])}")
     if settings.adapter is not None:
         model = merge_adapter(model, settings.adapter)
+    if settings.dtype == "float32":
+        # GPUs round the factors of convolutions and products to ten bits unless they are told.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return model.eval().requires_grad_(False).to(settings.device)
 
 
@@ -94,10 +97,13 @@ def use_varlen(text: Any) -> bool:
     weight = text.layers[0].self_attn.q_proj.weight
     if weight.device.type != "cuda":
         return False
+    config = text.config
+    heads, key_heads, width = config.num_attention_heads, config.num_key_value_heads, text.layers[0].self_attn.head_dim
     if "FA3" in torch.nn.attention.list_flash_attention_impls():
         # Where it is not installed PyTorch's own kernel, FlashAttention 2, serves.
         with suppress(ImportError, RuntimeError, ValueError):
             torch.nn.attention.activate_flash_attention_impl("FA3")
-    config = text.config
-    head_width = text.layers[0].self_attn.head_dim
-    return varlen_works(weight.device, weight.dtype, config.num_attention_heads, config.num_key_value_heads, head_width)
+            if varlen_works(weight.device, weight.dtype, heads, key_heads, width):
+                return True
+            torch.nn.attention.restore_flash_attention_impl()
+    return varlen_works(weight.device, weight.dtype, heads, key_heads, width)
