@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from varlen import kernel
 
 from ards_ray.proxy.attention import PackedAttention, varlen_works
 from ards_ray.proxy.packing import Pack, Packer
@@ -41,27 +42,6 @@ def naive(pack: Pack, query: torch.Tensor, key: torch.Tensor, value: torch.Tenso
                 group = head * key.shape[1] // query.shape[1]
                 scores = key[seen, group].double() @ query[place, head].double() * 0.3
                 output[place, head] = scores.softmax(0) @ value[seen, group].double()
-    return output
-
-
-def kernel(query, key, value, row_starts, path_starts, most_rows, most_path, *, scale, window_size, enable_gqa):  # type: ignore[no-untyped-def]
-    """PyTorch's variable-length kernel as its documentation and FlashAttention's describe it: it needs a GPU."""
-    assert window_size[1] == 0
-    assert enable_gqa == (query.shape[1] != key.shape[1])
-    output = torch.empty_like(query)
-    for number in range(len(row_starts) - 1):
-        rows = slice(int(row_starts[number]), int(row_starts[number + 1]))
-        path = slice(int(path_starts[number]), int(path_starts[number + 1]))
-        assert rows.stop - rows.start <= most_rows
-        assert path.stop - path.start <= most_path
-        keys, values = (item[path].repeat_interleave(query.shape[1] // key.shape[1], 1) for item in (key, value))
-        ends = torch.arange(path.stop - path.start)[-(rows.stop - rows.start) :, None]
-        place = torch.arange(path.stop - path.start)
-        hidden = place > ends
-        if window_size[0] >= 0:
-            hidden |= place < ends - window_size[0]
-        scores = torch.einsum("qhd,khd->hqk", query[rows], keys) * scale
-        output[rows] = torch.einsum("hqk,khd->qhd", scores.masked_fill(hidden, float("-inf")).softmax(-1), values)
     return output
 
 

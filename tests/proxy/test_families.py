@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from families import PINPOINTS, write_llava_next, write_qwen
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import LlavaNextForConditionalGeneration, Qwen2_5_VLForConditionalGeneration
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
@@ -195,6 +196,14 @@ def test_what_a_family_cannot_take(folders: dict[str, Path], name: str, act: Bro
         act(load_inputs(folders[name]))
 
 
+def test_tiles_with_a_class_position(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The library cannot lay them out: every picture would fail, one by one."""
+    config = json.loads((folders["next-llama"] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vision_feature_select_strategy": "full"}))
+    with pytest.raises(SettingsError, match="vision_feature_select_strategy is not default"):
+        load_inputs(tmp_path)
+
+
 def test_a_tokenizer_without_the_familys_tokens(folders: dict[str, Path], tmp_path: Path) -> None:
     """Found before any work, not in every conversation."""
     config = (folders["qwen"] / "config.json").read_text()
@@ -203,3 +212,25 @@ def test_a_tokenizer_without_the_familys_tokens(folders: dict[str, Path], tmp_pa
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(SettingsError, match=r"the tokenizer has no <\|im_end\|>"):
         load_inputs(tmp_path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_adapter_is_merged(folders: dict[str, Path], records: list[dict], name: str, tmp_path: Path) -> None:
+    """The proxy of the paper is warmed up with LoRA: left out, another model would choose the mixture."""
+    case = case_of(folders[name], records)
+    adapted = get_peft_model(
+        library_of(case.folder), LoraConfig(target_modules=r".*language_model.*[qv]_proj", init_lora_weights=False)
+    )
+    adapted.save_pretrained(tmp_path / "adapter")
+    library = adapted.merge_and_unload()
+    model = load_model(case.folder, replace(SETTINGS, adapter=str(tmp_path / "adapter")))
+    text = [sequence for sequence in case.sequences if sequence.image < 0][:1]
+    score = score_sequences(model, text, case.pictures, [True], True, 999).scores[0]
+    with torch.no_grad():
+        logits = library(input_ids=torch.from_numpy(text[0].ids.astype(np.int64))[None]).logits[0]
+    targets = np.flatnonzero(text[0].targets)
+    labels = torch.from_numpy(text[0].ids[targets].astype(np.int64))
+    loss = float(torch.nn.functional.cross_entropy(logits[targets - 1, : model.vocabulary], labels))
+    assert score.loss == pytest.approx(loss, abs=1e-5 * max(1, loss))
+    plain = score_sequences(load_model(case.folder, SETTINGS), text, case.pictures, [True], True, 999).scores[0]
+    assert abs(plain.loss - score.loss) > 1e-3

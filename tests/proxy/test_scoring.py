@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from varlen import kernel
 
 from ards_ray.benchmark.conversations import synthetic_conversations, synthetic_pictures
 from ards_ray.config import ProxySettings
@@ -145,7 +146,7 @@ def test_scores_are_the_references(conformance: Path) -> None:
 
 
 def test_scores_are_the_librarys_own(tiny: Scorable) -> None:
-    """One row of attention computed by hand, logits at a few places, right padding: none of it may show."""
+    """One row of attention computed by hand, logits at a few places, shared beginnings: none of it may show."""
     eager = LlavaForConditionalGeneration.from_pretrained(tiny.folder, attn_implementation="eager").eval()
     expected = [plain_score(eager, sequence, tiny.pictures) for sequence in tiny.sequences]
     assert_alike(tiny.score().scores, expected)
@@ -165,7 +166,7 @@ def test_the_attention_window_shows(checkpoints: dict[str, Path], records: list[
 
 @pytest.mark.parametrize("budget", [1, 400])
 def test_batches_do_not_matter(tiny: Scorable, budget: int) -> None:
-    """Neighbours and padding must leave a conversation's score alone, or a shard's cut decides about the mixture."""
+    """Neighbours must leave a conversation's score alone, or a shard's cut decides about the mixture."""
     assert_alike(tiny.score(budget=budget).scores, tiny.score().scores)
 
 
@@ -295,22 +296,31 @@ def test_a_sequence_that_cannot_be_computed_is_alone_with_it(llama: Scorable, pl
 class SmallModel(LlavaModel):
     """Has memory for some positions only."""
 
-    def __init__(self, folder: Path, positions: int):
+    def __init__(self, folder: Path, positions: int, error: Exception):
         super().__init__(folder, SETTINGS)
+        self._error = error
         self.positions_at_once: list[int] = []
         self._most = positions
         self.text.embed_tokens.register_forward_pre_hook(self._look)
 
     def _look(self, module: Any, arguments: tuple[torch.Tensor]) -> None:
         if len(arguments[0]) > self._most:
-            raise torch.OutOfMemoryError("too many")
+            raise self._error
         self.positions_at_once.append(len(arguments[0]))
 
 
-def test_a_batch_that_is_too_large_is_computed_in_smaller_ones(llama: Scorable) -> None:
+OUT_OF_MEMORY = (
+    torch.OutOfMemoryError("too many"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+)
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["class", "processor", "library"])
+def test_a_batch_that_is_too_large_is_computed_in_smaller_ones(llama: Scorable, error: Exception) -> None:
     """Out of memory with many is no failure: all are scored, none twice, with half the budget as often as it takes."""
     longest = max(map(len, llama.sequences))
-    small = SmallModel(llama.folder, longest)
+    small = SmallModel(llama.folder, longest, error)
     scored = llama.score(model=small)
     assert scored.splits > 0
     assert_alike(scored.scores, llama.score().scores)
@@ -327,6 +337,45 @@ def test_an_error_of_the_program_is_not_a_failed_conversation(llama: Scorable) -
 
     with pytest.raises(AttributeError):
         llama.score(model=WrongModel(llama.folder, SETTINGS))
+
+
+def test_an_error_that_all_have_is_not_theirs(llama: Scorable) -> None:
+    """Were it, a wrong driver would make a failed row of each of 665,298 conversations, one by one."""
+
+    class BrokenModel(LlavaModel):
+        def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            raise RuntimeError("no kernel image is available for execution on the device")
+
+    broken = BrokenModel(llama.folder, SETTINGS)
+    assert all(score.error is not None for score in llama.score(model=broken).scores)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        llama.score([*range(len(llama.sequences))] * 3, model=broken)
+
+
+def test_a_picture_is_seen_once(llama: Scorable) -> None:
+    """Also where more conversations are about it than fit a batch: the vision tower is no small part."""
+    first = llama.sequences[0]
+    sequences = []
+    for token in range(30, 38):
+        ids = first.ids.copy()
+        ids[-3] = token
+        sequences.append(TokenSequence(ids, first.targets, token % 2))
+    seen: list[int] = []
+    hook = llama.model.tower._tower.register_forward_pre_hook(lambda module, arguments: seen.append(len(arguments[0])))
+    try:
+        scored = score_sequences(llama.model, sequences, llama.pictures, [True] * 8, True, len(first) + 2)
+    finally:
+        hook.remove()
+    assert scored.positions > 3 * len(first)
+    assert sum(seen) == 2
+
+
+def test_the_variable_length_kernel_gives_the_same(tiny: Scorable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU all attention goes that way; a stand-in that does what the kernel's documentation says is used here."""
+    expected = tiny.score().scores
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+    monkeypatch.setattr(tiny.model, "varlen", True)
+    assert_alike(tiny.score().scores, expected)
 
 
 def test_what_sequences_share_is_computed_once(llama: Scorable) -> None:

@@ -1,0 +1,38 @@
+"""The proxy actor is called by two threads at once: while one shard is computed another is unpacked or written."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ards_ray.cluster.signals import ProxyActor
+from ards_ray.config import CorpusSettings, ProxySettings, RuntimeSettings, Settings
+from ards_ray.proxy.checkpoint import checkpoint_digest
+from ards_ray.proxy.family import load_inputs
+from ards_ray.run.directory import RunDirectory
+from ards_ray.stages.prepare import prepare_shard
+
+
+def test_overlapping_calls(finished: Path, copied: Path, demo_inputs: Any) -> None:
+    """Results of one shard in another's part, or a shard lost because its neighbour failed, would never be found."""
+    settings = Settings(
+        corpus=CorpusSettings(files=(str(demo_inputs.corpus),), images=str(demo_inputs.images)),
+        proxy=ProxySettings(model=str(demo_inputs.model), dtype="float32", device="cpu"),
+        runtime=RuntimeSettings(shard_size=40),
+    )
+    run, before = RunDirectory(str(copied)), RunDirectory(str(finished))
+    names = [part.name for part in run.parts("signals")]
+    assert len(names) >= 3
+    inputs = load_inputs(Path(demo_inputs.model))
+    rows = [prepare_shard(run, name, settings, inputs).to_row() for name in names]
+    run.discard("signals")
+    actor = ProxyActor(run.url, settings, checkpoint_digest(Path(demo_inputs.model)), "stamp")
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(actor, row) for row in [rows[0], {**rows[1], "conversations": b"torn"}, *rows[1:]]]
+        with pytest.raises(OSError, match="Expected to read"):
+            calls.pop(1).result()
+        assert [call.result()["name"] for call in calls] == names
+    for name in names:
+        path = f"signals/{name}.parquet"
+        assert run.read_table(path).equals(before.read_table(path))
