@@ -23,7 +23,7 @@ from ards_ray.benchmark.conversations import (
     synthetic_conversations,
     synthetic_pictures,
 )
-from ards_ray.benchmark.library import Library
+from ards_ray.benchmark.passes import Library
 from ards_ray.config import ProxySettings, RuntimeSettings
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.clip import tile_positions
