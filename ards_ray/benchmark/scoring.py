@@ -54,7 +54,7 @@ class Size:
     matrix: int
 
 
-# On a CPU as much as takes three minutes, with about the proportions of the large one; LLaVA-1.5-7B's own on a GPU.
+# On a CPU what takes three minutes, with LLaVA's vocabulary; LLaVA-1.5-7B's own shape on a GPU.
 SIZES = {
     "cpu": Size(384, 8, 12, 1024, 32064, 256, 6, 4, conversations=40, matrix=2048),
     "cuda": Size(4096, 32, 32, 11008, 32064, 1024, 24, 16, conversations=512, matrix=8192),

@@ -17,8 +17,10 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def check_vision(config: Any, folder: Path) -> None:
-    """Raises:
-    SettingsError: the checkpoint's vision side is not one that this module knows.
+    """Refuse a vision side that this module does not know.
+
+    Raises:
+        SettingsError: names what is unknown.
     """
     if config.vision_config.model_type != "clip_vision_model":
         raise SettingsError(f"{folder}: unknown vision tower {config.vision_config.model_type!r}; known is CLIP")
@@ -63,27 +65,18 @@ class Normaliser:
 
 
 class ClipTower:
-    """The vision tower and the projector of a LLaVA model."""
+    """The vision tower and the projector of the library's LLaVA model, whose unused vision layers are cut off."""
 
     # Tiles that go through together.
     BATCH = 32
 
     def __init__(self, model: Any):
-        """Args:
-        model: The library's multimodal model without its head; the tower's unused layers are cut off.
-        """
         config = model.config
-        tower = model.vision_tower
-        # Older versions of the library keep the tower's parts one level down.
-        encoder = getattr(tower, "vision_model", tower).encoder
-        layers = len(encoder.layers)
-        used = (
-            config.vision_feature_layer
-            if config.vision_feature_layer >= 0
-            else layers + 1 + config.vision_feature_layer
-        )
+        encoder = model.vision_tower.encoder
+        # Layer 0 is what goes into the first, so that there is one more than there are layers.
+        used = range(len(encoder.layers) + 1)[config.vision_feature_layer]
         encoder.layers = encoder.layers[:used]
-        self._tower = tower
+        self._tower = model.vision_tower
         self._projector = model.multi_modal_projector
         self._first = 0 if config.vision_feature_select_strategy == "full" else 1
         weight = self._projector.linear_1.weight
