@@ -150,12 +150,14 @@ class RuntimeSettings:
         threads: Torch threads of a proxy actor on a CPU.
         shard_size: Conversations in a shard, about; fixed when the run starts.
         batch_positions: Positions computed together; fixed when the run starts.
+        reuse: Run with the same proxy and settings, whose signals are taken over where conversations are the same.
     """
 
     workers: int | Literal["auto"] = "auto"
     threads: int = 1
     shard_size: int = 256
     batch_positions: int = 16_384
+    reuse: str | None = None
 
 
 @dataclass(frozen=True)

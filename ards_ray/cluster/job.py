@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import yaml
 from rich.console import Console
@@ -25,9 +26,11 @@ from ards_ray.errors import RunChanged, TooManyFailed
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import load_inputs
 from ards_ray.report.summary import print_failures, print_summary
+from ards_ray.report.tables import say
 from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
-from ards_ray.run.state import RunState
+from ards_ray.run.lease import hold_lease
+from ards_ray.run.state import RunState, start_over
 from ards_ray.stages import inputs, mixture
 from ards_ray.stages.image_files import images_changed
 
@@ -55,10 +58,12 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     digests = [inputs.corpus_digest(file) for file in settings.corpus.files]
     run = RunDirectory(str(settings.output))
     run.prepare()
-    if fresh:
-        run.clear()
-    state = RunState(run)
-    with ray_session(), known_cause():
+    with hold_lease(run, partial(say, console)), ray_session(), known_cause():
+        run.sweep()
+        if fresh:
+            start_over(run)
+        state = RunState(run)
+        _drop_damaged(run, state, console)
         asked_device = settings.proxy.device
         settings = resolve_auto(settings, state)
         job = Job(run, settings, state, console, checkpoint_digest(folder), asked_device)
@@ -78,6 +83,14 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     print_summary(run, console)
 
 
+def _drop_damaged(run: RunDirectory, state: RunState, console: Console) -> None:
+    """Have made again what was finished and is not whole any more."""
+    for part, problem in run.damaged():
+        say(console, f"{run.url}/{part.path}: {problem}; it is made again.")
+        run.drop(part)
+        state.reopen(part.fingerprint)
+
+
 def _write_config(run: RunDirectory, settings: Settings) -> None:
     content = yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True).encode()
     if not run.exists(CONFIG_FILE) or run.read_bytes(CONFIG_FILE) != content:
@@ -86,7 +99,8 @@ def _write_config(run: RunDirectory, settings: Settings) -> None:
 
 def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
     """Refuse a change that would throw signals away, and image files that changed since they were scored."""
-    signals = job.run.parts("signals")
+    before = job.state.stages.get("signals")
+    signals = [part for part in job.run.parts("signals") if before and part.fingerprint == before.fingerprint]
     if not signals:
         return
     recorded = job.state.stages["conversations"].fingerprint

@@ -10,7 +10,7 @@ from ards_ray.config import Settings
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.run.directory import RunDirectory
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 
 def check_nodes(run: RunDirectory, settings: Settings, model: str, images: Sequence[str] = ()) -> None:
@@ -28,8 +28,8 @@ def check_nodes(run: RunDirectory, settings: Settings, model: str, images: Seque
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) < 2:
         return
-    mark = f".reachable-{uuid.uuid4().hex}"
-    run.location.filesystem.open_output_stream((run.location / mark).path).close()
+    mark = f".reachable.{uuid.uuid4().hex}"
+    (run.location / mark).write(b"")
     try:
         check = ray.remote(num_cpus=0, max_retries=0)(problems_here)
         answers = [

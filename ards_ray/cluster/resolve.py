@@ -7,7 +7,7 @@ from ards_ray.cluster.resources import resolve_device
 from ards_ray.config import Settings
 from ards_ray.errors import SettingsError
 from ards_ray.run.state import RunState
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 
 def with_absolute_paths(settings: Settings) -> Settings:

@@ -11,6 +11,7 @@ import numpy as np
 import ray
 from rich.console import Console
 
+from ards_ray.cluster.alone import score_alone
 from ards_ray.cluster.parts import map_parts
 from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import plan_workers
@@ -22,16 +23,18 @@ from ards_ray.errors import SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY, summarise
+from ards_ray.report.tables import say
 from ards_ray.run.directory import THREADS, Part, RunDirectory
-from ards_ray.run.fingerprint import Inputs
+from ards_ray.run.fingerprint import Inputs, fingerprint
 from ards_ray.run.state import RunState
 from ards_ray.selection.information import Scorer
 from ards_ray.selection.mixture import budget_count
 from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
+from ards_ray.stages.reuse import Earlier, earlier_rows
 from ards_ray.stages.scores import score_parts
 from ards_ray.stages.similarity import mean_cosines
 from ards_ray.stages.vectors import grouped, read_places
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 SAMPLED_IMAGES = 16
 
@@ -57,6 +60,11 @@ class Job:
         started = monotonic()
         yield self.state.start(name, stage_inputs)
         self.state.finish(name, monotonic() - started)
+
+    def earlier_rows(self, stage_inputs: Inputs) -> Earlier | None:
+        """The rows that the run of `runtime.reuse` has scored."""
+        reuse = self.settings.runtime.reuse
+        return None if reuse is None else earlier_rows(RunDirectory(reuse), stage_inputs)
 
     def progress(self, stage: str, total: int | None, unit: str = "parts") -> StageProgress:
         return StageProgress(self.console, stage, total, unit)
@@ -101,7 +109,8 @@ def _embedded_images_moved(job: Job) -> bool:
 
 def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[Part]:
     stage_inputs = signals_inputs(job, job.state.stages["conversations"].fingerprint)
-    done = {part.name: part for part in job.run.parts("signals")}
+    stamp = fingerprint(stage_inputs)
+    done = {part.name: part for part in job.run.parts("signals") if part.fingerprint == stamp}
     shards: dict[str, Sequence[int] | None] = {part.name: None for part in parts if part.name not in done}
     if retry_failed:
         shards.update({name: _failed_rows(job.run, part) for name, part in done.items() if part.details["failed"]})
@@ -110,10 +119,23 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
         check_nodes(job.run, job.settings, job.model, _sample_images(job, parts))
         sizes = {part.name: part.rows for part in parts}
         total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
+        earlier = job.earlier_rows(stage_inputs)
         with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
-            for row in score_shards(job.run, job.settings, shards, workers, job.model, stage):
+            for row in (
+                score_shards(job.run, job.settings, shards, workers, job.model, stage, earlier) if shards else ()
+            ):
+                del shards[row["name"]]
+                progress.advance(row["conversations"])
+            for name, rows in shards.items():
+                say(job.console, f"{name}: the process that scored it died; it is scored alone.")
+                row = score_alone(job.run, job.settings, name, rows or _rows(job.run, name), workers, job.model, stage)
+                say(job.console, f"{name}: {row['killed']} of its conversations kill the process that scores them.")
                 progress.advance(row["conversations"])
     return job.run.parts("signals")
+
+
+def _rows(run: RunDirectory, name: str) -> list[int]:
+    return run.read_table(f"conversations/{name}.parquet", ["row"])["row"].to_pylist()
 
 
 def _failed_rows(run: RunDirectory, part: Part) -> list[int]:

@@ -9,7 +9,7 @@ from ards_ray.config import Settings
 from ards_ray.corpus.readers import is_parquet
 from ards_ray.run.directory import Part
 from ards_ray.run.fingerprint import digest
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 # Raised when a stage's code changes its numbers.
 VERSIONS = {"conversations": 1, "signals": 2, "clusters": 1, "subgroups": 1, "scores": 1, "mixture": 1}

@@ -25,7 +25,7 @@ from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.selection.mixture import best, budget_count, format_quotas
 from ards_ray.stages.inputs import signals_digest
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS, WHOLE_CORPUS, subgroup_name
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 MIXTURE_JSON = "mixture.json"
 FAILURES = "failures.jsonl"
