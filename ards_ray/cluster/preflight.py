@@ -9,7 +9,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
-from ards_ray.run.directory import RunDirectory
+from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.storage.location import locate
 
 
@@ -66,6 +66,8 @@ def problems_here(output: str, mark: str, settings: Settings, model: str, images
             if missing:
                 problems.append(f"the image folder {folder.url} lacks {missing[0]}")
     problems += [f"the corpus file {file} is missing" for file in settings.corpus.files if not locate(file).exists()]
+    if settings.runtime.reuse is not None and not RunDirectory(settings.runtime.reuse).exists(RUN_FILE):
+        problems.append(f"the run {settings.runtime.reuse} is missing")
     if settings.proxy.adapter is not None and not locate(settings.proxy.adapter).exists():
         problems.append(f"the adapter {settings.proxy.adapter} is missing")
     try:

@@ -34,11 +34,20 @@ from ards_ray.stages.reuse import Earlier, earlier_rows
 from ards_ray.stages.scores import score_parts
 from ards_ray.stages.similarity import mean_cosines
 from ards_ray.stages.vectors import grouped, read_places
+from ards_ray.stages.yardstick import take_clusters, take_subgroups
 from ards_ray.storage.location import locate
 
 SAMPLED_IMAGES = 16
 
 Group = tuple[str, Sequence[Part]]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Another run whose subgroups are taken over, and their fingerprint."""
+
+    run: RunDirectory
+    stamp: str
 
 
 @dataclass
@@ -51,6 +60,7 @@ class Job:
     console: Console
     model: str
     asked_device: str
+    yardstick: Yardstick | None = None
     worked: bool = False
 
     @contextmanager
@@ -90,7 +100,7 @@ def write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
     total = sum(part.rows for part in parts)
     if not budget_count(job.settings.mixture.budget, total):
         raise SettingsError(f"mixture.budget: {job.settings.mixture.budget} of {total:,} conversations is none of them")
-    if not conversations.can_have_subgroups(job.run, parts, job.settings):
+    if job.yardstick is None and not conversations.can_have_subgroups(job.run, parts, job.settings):
         raise SettingsError(
             "nothing in this corpus can be corrupted with these attacks, so there is no worst case to select for; "
             "see attacks.symbol, attacks.permutation, attacks.noise"
@@ -155,38 +165,51 @@ def _sample_images(job: Job, parts: Sequence[Part]) -> list[str]:
 
 
 def write_clusters(job: Job, signals: Sequence[Part]) -> None:
-    stage_inputs = inputs.clusters_inputs(job.settings, signals)
+    stage_inputs = inputs.clusters_inputs(job.settings, signals, job.yardstick.stamp if job.yardstick else None)
     if job.state.is_done("clusters", stage_inputs):
         return
     run, settings = job.run, job.settings
     with job.stage("clusters", stage_inputs) as stage:
         run.discard("clusters", keep=stage)
-        wanted = clusters.formats_to_cluster(signals, settings)
-        steps = (len(signals) if settings.vectors.center else 0) + len(wanted) + len(signals)
+        wanted = {} if job.yardstick else clusters.formats_to_cluster(signals, settings)
+        steps = (len(signals) if settings.vectors.center and wanted else 0) + len(wanted) + len(signals)
         with job.progress("clusters", steps) as progress:
-            started = monotonic()
-            center = None
-            if settings.vectors.center:
-                sums = {}
-                for row in map_parts(_sum_part, signals, run.url):
-                    sums[row["name"]] = row["sum"]
-                    progress.advance()
-                count = sum(part.details["ok"] for part in signals)
-                center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
-                clusters.write_center(run, center, stage, started)
-            started = monotonic()
-            train: Any = ray.remote(num_cpus=1)(clusters.train_format)
-            shared = ray.put(list(signals))
-            trained = {name: train.remote(run, shared, name, k, settings, center) for name, k in wanted.items()}
-            centroids = {}
-            for name, answer in trained.items():
-                centroids[name] = ray.get(answer)
-                progress.advance()
-            clusters.write_centroids(run, centroids, signals[0].details["width"], stage, started)
+            if job.yardstick:
+                width = signals[0].details["width"]
+                centroids, center = take_clusters(job.yardstick.run, run, settings, width, stage)
+            else:
+                centroids, center = _train(job, signals, wanted, stage, progress)
             missing = _missing(run, "clusters", signals)
             progress.advance(len(signals) - sum(map(len, missing.values())))
             for row in map_parts(_assign_parts, list(missing.items()), run.url, centroids, center, stage):
                 progress.advance(row["parts"])
+
+
+def _train(
+    job: Job, signals: Sequence[Part], wanted: Mapping[str, int], stage: str, progress: StageProgress
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Centroids, float32 [k, d] for each format, and the centre, float32 [d]; written."""
+    run, settings = job.run, job.settings
+    started = monotonic()
+    center = None
+    if settings.vectors.center:
+        sums = {}
+        for row in map_parts(_sum_part, signals, run.url):
+            sums[row["name"]] = row["sum"]
+            progress.advance()
+        count = sum(part.details["ok"] for part in signals)
+        center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
+        clusters.write_center(run, center, stage, started)
+    started = monotonic()
+    train: Any = ray.remote(num_cpus=1)(clusters.train_format)
+    shared = ray.put(list(signals))
+    trained = {name: train.remote(run, shared, name, k, settings, center) for name, k in wanted.items()}
+    centroids = {}
+    for name, answer in trained.items():
+        centroids[name] = ray.get(answer)
+        progress.advance()
+    clusters.write_centroids(run, centroids, signals[0].details["width"], stage, started)
+    return centroids, center
 
 
 def _sum_part(part: Part, output: str) -> dict[str, Any]:
@@ -212,6 +235,9 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
         return
     run, settings = job.run, job.settings
     with job.stage("subgroups", stage_inputs) as stage:
+        if job.yardstick:
+            take_subgroups(job.yardstick.run, run, stage)
+            return
         started = monotonic()
         found = subgroups.choose_members(run, signals, settings)
         wanted: dict[int, dict[int, int]] = {}

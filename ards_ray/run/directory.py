@@ -260,6 +260,13 @@ class RunDirectory:
             entries = list(pool.map(lambda name: self.read_json(f"{MANIFEST}/{name}"), sorted(names)))
         return sorted((Part(**entry) for entry in entries), key=lambda part: part.path)
 
+    def finish_times(self, table: str) -> dict[str, float]:
+        """When each part of a table was finished, in seconds since 1970, by path."""
+        selector = pafs.FileSelector((self.location / MANIFEST).path, allow_not_found=True)
+        times = {info.base_name: info.mtime_ns for info in self.location.filesystem.get_file_info(selector)}
+        paths = [part.path for part in self.parts(table)]
+        return {path: (times.get(posixpath.basename(_entry(path))) or 0) / 1e9 for path in paths}
+
     def part(self, path: str) -> Part | None:
         """The manifest entry of one file, or None where it is not finished."""
         return Part(**self.read_json(_entry(path))) if self.exists(_entry(path)) else None

@@ -90,11 +90,11 @@ class Earlier:
         return pa.table(columns, schema=table_schema).combine_chunks()
 
 
-def earlier_rows(run: RunDirectory, inputs: Inputs) -> Earlier:
-    """The scored rows of another run, finished or not.
+def check_earlier(run: RunDirectory, inputs: Inputs) -> str:
+    """The fingerprint of another run's signals.
 
     Args:
-        run: The other run.
+        run: The other run, finished or not.
         inputs: What this run's signals depend on.
 
     Raises:
@@ -111,7 +111,13 @@ def earlier_rows(run: RunDirectory, inputs: Inputs) -> Earlier:
             f"runtime.reuse: the signals of {run.url} were made with another proxy or other settings:\n  "
             + "\n  ".join(differences)
         )
-    parts = [part for part in run.parts("signals") if part.fingerprint == record.fingerprint]
+    return record.fingerprint
+
+
+def earlier_rows(run: RunDirectory, inputs: Inputs) -> Earlier:
+    """The scored rows of another run; see `check_earlier`."""
+    stamp = check_earlier(run, inputs)
+    parts = [part for part in run.parts("signals") if part.fingerprint == stamp]
     kept = [name for name in schema.signals(1).names if name not in ("row", "error", "vector")]
     table = run.read_columns(parts, kept) if parts else schema.signals(1).empty_table().select(kept)
     table = table.filter(pc.equal(table["status"], "ok")).drop_columns(["status"])
