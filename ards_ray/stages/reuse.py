@@ -52,8 +52,10 @@ class Earlier:
     def find(self, content: bytes) -> int | None:
         """Which of the rows has a content, None if none has."""
         digests = self._digests
-        place = int(np.searchsorted(digests, np.bytes_(content)))
-        return place if place < len(digests) and digests[place] == np.bytes_(content) else None
+        # As an array: of a single value numpy takes zeros at the end for padding.
+        wanted = np.array([content], digests.dtype)
+        (place,) = np.searchsorted(digests, wanted).tolist()
+        return place if (digests[place : place + 1] == wanted).any() else None
 
     @property
     def _digests(self) -> np.ndarray:
