@@ -1,0 +1,127 @@
+"""`kill -9` at any moment: the same command goes on, and comes to what it would have come to."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from time import sleep
+
+import pyarrow.parquet as pq
+import pytest
+from drivers import Driver, Drivers, Fault, finished_parts
+
+POINTS = ("before the temporary file", "after the temporary file", "after the rename", "before the manifest entry")
+STAGES = ("conversations", "signals", "clusters", "subgroups", "scores", "mixture")
+
+
+def assert_nothing_partial(run: Path) -> None:
+    """Every file under a final name opens, whether the manifest knows it or not."""
+    for file in run.rglob("*.parquet"):
+        if not file.name.startswith("."):
+            pq.read_table(file)
+
+
+def test_the_driver_is_killed_at_each_point_of_writing(
+    drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, verify, assert_same
+) -> None:
+    """A file that is half there, or whole and unknown, would be taken for a result."""
+    run = tmp_path / "run"
+    files = {"conversations": "conversations/part-00001", "signals": "signals/part-000", "mixture": "mixture.json$"}
+    plan = [Fault(point, f"(^|/){files[stage]}") for stage in ("conversations", "mixture") for point in POINTS]
+    # These are written by the actor, of which Ray would start another: here it takes the driver along.
+    plan[4:4] = [Fault(point, f"(^|/){files['signals']}", "kill driver", run=str(run)) for point in POINTS]
+    plan.insert(8, Fault("after the rename", r"manifest/signals-part-000\d\d\.json", "kill driver", run=str(run)))
+    redone = 0
+    for fault in plan:
+        before = finished_parts(run, "signals")
+        drivers.plan(fault)
+        driver = select(run)
+        assert driver.wait() == -9, f"{fault}: {driver.text}"
+        after = finished_parts(run, "signals")
+        redone += sum(after.get(path) != stamp for path, stamp in before.items())
+        assert_nothing_partial(run)
+        assert verify(run) == ""
+    drivers.plan()
+    driver = select(run)
+    assert driver.wait() == 0, driver.text
+    assert redone == 0
+    assert_same(run, "driver killed at each point of writing", len(plan), "shards in flight; 0 finished ones")
+    assert not [path for path in run.rglob(".*") if path.is_file() and path.name != ".lease.json.lock"]
+
+
+def test_the_driver_is_killed_between_stages(
+    drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same
+) -> None:
+    """What a stage has written is not written again because the next one had not begun."""
+    run = tmp_path / "run"
+    for stage in STAGES:
+        drivers.plan(Fault("between stages", f"^{stage}$"))
+        driver = select(run)
+        assert driver.wait() == -9, f"{stage}: {driver.text}"
+    before = finished_parts(run, "")
+    drivers.plan()
+    driver = select(run)
+    assert driver.wait() == 0, driver.text
+    tables = ("conversations", "signals", "clusters", "scores")
+    assert {path: finished_parts(run, "")[path] for path in before if path.startswith(tables)} == {
+        path: stamp for path, stamp in before.items() if path.startswith(tables)
+    }
+    assert_same(run, "driver killed between stages", len(STAGES), "nothing")
+
+
+def kill_at_random(select: Callable[..., Driver], run: Path, kills: int, seed: int, longest: float) -> int:
+    """Kill drivers of a run one after the other; gives how many finished shards were redone.
+
+    When the run is finished before, a shard is taken away, so that there is something to kill.
+    """
+    random_ = random.Random(seed)
+    redone = killed = 0
+    while killed < kills:
+        before = finished_parts(run, "signals")
+        driver = select(run)
+        sleep(random_.uniform(0.2, longest))
+        if driver.is_alive():
+            driver.kill()
+            killed += 1
+        else:
+            assert driver.wait() == 0, driver.text
+            taken = run / random_.choice(sorted(finished_parts(run, "signals")))
+            taken.unlink()
+        after = finished_parts_left(run)
+        redone += sum(after[path] != stamp for path, stamp in before.items() if path in after)
+        assert_nothing_partial(run)
+    driver = select(run)
+    assert driver.wait() == 0, driver.text
+    return redone
+
+
+def finished_parts_left(run: Path) -> dict[str, int]:
+    files = (run / "signals").glob("part-*.parquet")
+    return {f"signals/{file.name}": file.stat().st_mtime_ns for file in files}
+
+
+def test_twenty_kills_at_random_moments(
+    drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same
+) -> None:
+    """Machines are preempted whenever it pleases their owner."""
+    run = tmp_path / "run"
+    assert kill_at_random(select, run, kills=20, seed=7, longest=8.0) == 0
+    assert_same(run, "driver killed at random moments", 20, "shards in flight; 0 finished ones")
+
+
+@pytest.mark.long
+def test_two_hundred_kills_at_random_moments(
+    drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same
+) -> None:
+    """Windows of milliseconds are met by many tries."""
+    run = tmp_path / "run"
+    assert kill_at_random(select, run, kills=200, seed=11, longest=12.0) == 0
+    assert_same(run, "driver killed at random moments, long", 200, "shards in flight; 0 finished ones")
+
+
+def test_an_actor_is_killed(drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same) -> None:
+    """The job goes on by itself, and its bystanders are not blamed."""
+    run = tmp_path / "run"
+    drivers.plan(*(Fault(point, r"signals/part-000") for point in POINTS[:2]))
+    driver = select(run)
+    assert driver.wait() == 0, driver.text
+    assert_same(run, "actor killed", 2, "its two shards in flight")
