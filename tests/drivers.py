@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -87,13 +86,10 @@ class Drivers:
         self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.cluster.job"])
         self._count = 0
 
-    def start(self, *arguments: object, file_bytes: int | None = None) -> Driver:
-        """A driver; `file_bytes` is the largest file that it may write."""
+    def start(self, *arguments: object) -> Driver:
         self._count += 1
         log = self._folder / f"driver-{self._count}.log"
-        process = self._context.Process(
-            target=_drive, args=(list(map(str, arguments)), self._address, str(log), file_bytes)
-        )
+        process = self._context.Process(target=_drive, args=(list(map(str, arguments)), self._address, str(log)))
         process.start()
         return Driver(process, log)
 
@@ -106,13 +102,13 @@ class Drivers:
         temporary.rename(self._faults)
 
 
-def _drive(arguments: Sequence[str], address: str, log: str, file_bytes: int | None) -> None:
+def _drive(arguments: Sequence[str], address: str, log: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.environ["RAY_ADDRESS"] = address
-    if file_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    # multiprocessing takes the path of the parent, which is without it.
+    sys.path.insert(0, str(SITE))
     from ards_ray.cli import main
 
     code = main(arguments)

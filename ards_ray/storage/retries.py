@@ -104,6 +104,22 @@ class RetriedFile(io.RawIOBase):
             raise
 
 
+class FSSpecHandler(pafs.FSSpecHandler):  # type: ignore[misc]
+    """fsspec's filesystems; pyarrow's own handler takes a folder for empty while its storage fails."""
+
+    def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
+        # Others write into the folder as well: what was listed before does not count.
+        self.fs.invalidate_cache()
+        try:
+            entries = self.fs.ls(selector.base_dir, detail=True)
+        except FileNotFoundError:
+            if selector.allow_not_found:
+                return []
+            raise
+        base = self.fs._strip_protocol(selector.base_dir)
+        return [self._create_file_info(entry["name"], entry) for entry in entries if entry["name"] != base]
+
+
 class RetryingHandler(pafs.FileSystemHandler):  # type: ignore[misc]
     """Passes calls on to a filesystem, and again when they fail for a moment.
 

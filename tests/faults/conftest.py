@@ -69,7 +69,10 @@ def cluster(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     kept = dict(os.environ)
     os.environ["PYTHONPATH"] = str(SITE)
     os.environ["FAULTS_FILE"] = str(tmp_path_factory.mktemp("faults") / "faults.json")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    # A node that is lost is known to be so within seconds, not half a minute.
+    health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 6}
+    head = {"num_cpus": 2, "include_dashboard": False, "_system_config": health}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     yield cluster
     cluster.shutdown()
     os.environ.clear()
@@ -93,13 +96,13 @@ def drivers(all_drivers: Drivers) -> Iterator[Drivers]:
 def select(all_drivers: Drivers, small: Inputs) -> Callable[..., Driver]:
     """Starts the command on the small corpus, unless other inputs are named, with small shards."""
 
-    def start(output: object, *arguments: object, file_bytes: int | None = None) -> Driver:
+    def start(output: object, *arguments: object) -> Driver:
         named = set(map(str, arguments))
         inputs = {"--corpus": small.corpus, "--images": small.images, "--model": small.model}
         options = [part for name, value in inputs.items() if name not in named for part in (name, value)]
         assigned = [part for setting in SETTINGS for part in ("--set", setting)]
         command = ("select", "--output", output, *options, *assigned, *arguments)
-        return all_drivers.start(*command, file_bytes=file_bytes)
+        return all_drivers.start(*command)
 
     return start
 
