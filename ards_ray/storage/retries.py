@@ -80,7 +80,10 @@ class RetriedFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._size - self._position)
-        content = retried(self._read_at, self._position, left if size is None or size < 0 else min(size, left))
+        wanted = left if size is None or size < 0 else min(size, left)
+        if not wanted:
+            return b""
+        content = retried(self._read_at, self._position, wanted)
         self._position += len(content)
         return content
 
