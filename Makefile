@@ -4,13 +4,16 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 ENVIRONMENT := .venv/.made
 RUN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test test-long check clean
 
 demo: $(ENVIRONMENT)
 	$(RUN)/python jobs/select.py
 
 test: check
 	$(RUN)/pytest
+
+test-long: $(ENVIRONMENT)
+	$(RUN)/pytest -m long --timeout 7200
 
 check: $(ENVIRONMENT)
 	$(RUN)/ruff check .
