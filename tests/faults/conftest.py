@@ -129,7 +129,10 @@ def assert_same(undisturbed: Path) -> Callable[..., None]:
     def check(run: Path, fault: str, tries: int, redone: str) -> None:
         assert (run / "mixture.json").read_bytes() == (undisturbed / "mixture.json").read_bytes()
         for table in ("conversations", "signals", "information"):
-            assert read_table(run, table).equals(read_table(undisturbed, table)), table
+            found, wanted = read_table(run, table), read_table(undisturbed, table)
+            for column in wanted.column_names:
+                # The corpus may have been read from elsewhere.
+                assert column == "source" or found[column].equals(wanted[column]), (table, column)
         assert problems(run) == ""
         lost = read_table(undisturbed, "signals").num_rows - read_table(run, "signals").num_rows
         LEDGER.append((fault, tries, lost, redone))
