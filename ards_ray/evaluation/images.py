@@ -1,0 +1,85 @@
+"""Images of questions: where they lie, opened only when a question is asked."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ards_ray.corpus.images import decode_image, read_image
+from ards_ray.corpus.parquet import batches_of, open_parquet
+from ards_ray.errors import ConversationError
+from ards_ray.storage import Location, locate
+
+_BATCH_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """An image file, by its path under the benchmark's image folder."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class ParquetImage:
+    """An image in a row of a Parquet file, in a struct column with the field `bytes`."""
+
+    file: str
+    column: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Base64Image:
+    """An image that stands as base64 between two bytes of a file."""
+
+    file: str
+    start: int
+    end: int
+
+
+ImageSource = FileImage | ParquetImage | Base64Image
+
+
+def open_image(source: ImageSource, folder: Location | None, max_pixels: int) -> Image.Image:
+    """The RGB image.
+
+    Args:
+        source: Where it lies.
+        folder: The image folder, for image files.
+        max_pixels: Largest image.
+
+    Raises:
+        ConversationError: there is no such image, or it cannot be used; says why.
+        CorpusError: the Parquet file is missing or corrupt.
+        OSError: the storage failed; worth another try.
+    """
+    if isinstance(source, FileImage):
+        return read_image(source.path, folder, max_pixels)[1]
+    content = _read_parquet(source) if isinstance(source, ParquetImage) else _read_base64(source)
+    return decode_image(content, max_pixels)
+
+
+def _read_parquet(source: ParquetImage) -> bytes:
+    with open_parquet(locate(source.file)) as parquet:
+        rows = np.array([source.row], np.int64)
+        if source.column in parquet.schema_arrow.names:
+            for batch, _ in batches_of(parquet, rows, [f"{source.column}.bytes"], _BATCH_BYTES):
+                value = batch.column(0)[0].as_py()
+                if value is not None and value["bytes"] is not None:
+                    content: bytes = value["bytes"]
+                    return content
+    raise ConversationError("image not found", f"column {source.column}, row {source.row} of {source.file}")
+
+
+def _read_base64(source: Base64Image) -> bytes:
+    with locate(source.file).open_bytes() as stream:
+        stream.seek(source.start)
+        text = stream.read(source.end - source.start)
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        place = f"bytes {source.start} to {source.end} of {source.file}"
+        raise ConversationError("image cannot be decoded", f"{place} are no base64 ({error})") from error
