@@ -8,7 +8,9 @@ from ards_ray.errors import CorpusError
 
 # A field in quotes may hold tabs, line ends and doubled quotes. Python's csv module would do but for its limit on
 # the length of fields, which is global to the process, and for telling no positions.
-_FIELD = re.compile(rb'(?:"([^"]*+(?:""[^"]*+)*+)"|([^\t\r\n]*+))(\t|\r?\n|\r|\Z)')
+_QUOTED = rb'"([^"]*+(?:""[^"]*+)*+)"'
+_PLAIN = rb"([^\t\r\n]*+(?:\r(?!\n)[^\t\r\n]*+)*+)"
+_FIELD = re.compile(rb"(?:" + _QUOTED + rb"|" + _PLAIN + rb")(\t|\r?\n|\Z)")
 _BOM = b"\xef\xbb\xbf"
 
 
