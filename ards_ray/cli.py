@@ -17,17 +17,22 @@ from ards_ray.errors import ArdsError, SettingsError
 
 # The options of their own, and the settings that they stand for.
 SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",
-              "output": "output"}  # fmt: skip
+              "output": "output", "subgroups": "subgroups.run", "reuse": "runtime.reuse"}  # fmt: skip
 INTERRUPTED = 130
 # Small enough that the members of the demo's subgroups leave enough of every format for its mixture.
 DEMO_DEFAULTS = {"subgroups.per_format": 2, "subgroups.members": 5}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 failed, 2 wrong settings, 3 too many failed conversations."""
+    """Run a command and return its exit code.
+
+    0 done, 1 failed, 2 wrong settings, 3 too many failed conversations, 4 another driver works on the run.
+    """
     parser = argparse.ArgumentParser(prog="ards-ray", description="Robust training mixtures for multimodal models.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_select(commands)
+    _add_verify(commands)
+    _add_status(commands)
     _add_convert(commands)
     _add_benchmark(commands)
     options = parser.parse_args(arguments)
@@ -64,6 +69,8 @@ def _add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="assignments", help="any setting, repeatable"
     )
+    parser.add_argument("--subgroups", metavar="RUN", help="score the corpus against the subgroups of a finished run")
+    parser.add_argument("--reuse", metavar="RUN", help="take over the signals of another run where nothing changed")
     parser.add_argument("--fresh", action="store_true", help="throw away what an earlier run left in the output")
     parser.add_argument("--retry-failed", action="store_true", help="score failed conversations again")
     parser.add_argument("--print-config", action="store_true", help="print the settings as YAML and stop")
@@ -73,6 +80,8 @@ def _add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 def _select(options: argparse.Namespace, console: Console) -> None:
     settings = read_settings(options)
+    if settings.subgroups.run is not None:
+        settings = read_settings(options, _yardstick_defaults(settings.subgroups.run))
     check_settings(settings)
     if options.print_config:
         import yaml
@@ -90,6 +99,29 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         plan(settings, console)
     else:
         select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
+
+
+def _yardstick_defaults(url: str) -> dict[str, Any]:
+    """The settings that a corpus must share with the run whose subgroups it is scored against: that run's own.
+
+    Raises:
+        SettingsError: it is no run.
+    """
+    import yaml
+
+    from ards_ray.run.directory import RunDirectory
+
+    run = RunDirectory(url)
+    if not run.exists("config.yaml"):
+        raise SettingsError(f"--subgroups {url}: no run is there")
+    values = yaml.safe_load(run.read_bytes("config.yaml"))
+    shared = {
+        "proxy": ("model", "adapter", "dtype", "vector"),
+        "vectors": ("center",),
+        "score": ("aggregate", "similarity", "temperature"),
+        "limits": ("positions", "pixels"),
+    }
+    return {f"{section}.{key}": values[section][key] for section, keys in shared.items() for key in keys}
 
 
 def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Settings:
@@ -183,6 +215,38 @@ def _config_file(name: str) -> Path:
         return Path(str(preset))
     known = ", ".join(sorted(item.name.removesuffix(".yaml") for item in presets.iterdir()))
     raise SettingsError(f"--config {name}: no such file, and no preset of that name; presets: {known}")
+
+
+def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="check a run directory",
+        description="Check schemas, counts, duplicates, checksums, fingerprints and sums. Ends with 1 if any is wrong.",
+    )
+    parser.add_argument("directory", metavar="RUN", help="run directory, local or a URL")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.report.verify import verify
+
+    verify(options.directory, console)
+
+
+def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "status",
+        help="tell how far a run is",
+        description="Shards done, rate, time left and failures, from the run directory alone; also while a job works.",
+    )
+    parser.add_argument("directory", metavar="RUN", help="run directory, local or a URL")
+    parser.set_defaults(run=_status)
+
+
+def _status(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.report.status import print_status
+
+    print_status(options.directory, console)
 
 
 def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

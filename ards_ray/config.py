@@ -74,6 +74,7 @@ class SubgroupSettings:
         candidates: Conversations of a cluster that may become members, a seeded sample, or all.
         criterion: Members by loss gap, or in multiple choice those answered wrong under attack.
         versions: Whether corrupted versions of multiple-choice members join as further members.
+        run: Finished run whose subgroups are taken instead: the corpus is scored as if it had stood in that run.
     """
 
     cluster: bool = True
@@ -83,6 +84,7 @@ class SubgroupSettings:
     candidates: int | Literal["all"] = "all"
     criterion: Literal["loss", "answer"] = "loss"
     versions: Literal["clean", "clean+corrupted"] = "clean"
+    run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,14 @@ class RuntimeSettings:
         threads: Torch threads of a proxy actor on a CPU.
         shard_size: Conversations in a shard, about; fixed when the run starts.
         batch_positions: Positions computed together; fixed when the run starts.
+        reuse: Run with the same proxy and settings, whose signals are taken over where conversations are the same.
     """
 
     workers: int | Literal["auto"] = "auto"
     threads: int = 1
     shard_size: int = 256
     batch_positions: int = 16_384
+    reuse: str | None = None
 
 
 @dataclass(frozen=True)

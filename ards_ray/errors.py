@@ -27,6 +27,12 @@ class TooManyFailed(ArdsError):
     exit_code = 3
 
 
+class RunHeld(ArdsError):
+    """Another driver works on the run."""
+
+    exit_code = 4
+
+
 class ConversationError(Exception):
     """One conversation cannot be used. It becomes a failed row; the job goes on.
 

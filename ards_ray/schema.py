@@ -30,6 +30,7 @@ def signals(width: int) -> pa.Schema:
             pa.field("corruption", pa.string()),
             pa.field("target_tokens", pa.int32()),
             pa.field("sequence_length", pa.int32()),
+            pa.field("content", pa.binary(32)),
         ]
     )
 

@@ -1,11 +1,30 @@
 """Errors that come back from Ray's workers, told as what they are."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray import cloudpickle
 
 from ards_ray.errors import ArdsError
+
+
+def packed(error: Exception) -> bytes:
+    """An error as bytes, for a row of Ray Data; the trace of one that is not ours goes along as a note."""
+    if not isinstance(error, ArdsError | OSError):
+        error.add_note(f"in a worker:\n{traceback.format_exc()}")
+    try:
+        content = cloudpickle.dumps(error)
+        cloudpickle.loads(content)
+        return content
+    except Exception:
+        return cloudpickle.dumps(ArdsError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+
+
+def unpacked(content: bytes) -> Exception:
+    """The error that a worker told."""
+    return cloudpickle.loads(content)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import yaml
 from rich.console import Console
@@ -12,6 +14,7 @@ from ards_ray.cluster.resolve import resolve_auto, with_absolute_paths
 from ards_ray.cluster.session import ray_session
 from ards_ray.cluster.steps import (
     Job,
+    Yardstick,
     signals_inputs,
     write_clusters,
     write_conversations,
@@ -24,12 +27,16 @@ from ards_ray.config import Settings, check_settings, to_dict
 from ards_ray.errors import RunChanged, TooManyFailed
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import load_inputs
-from ards_ray.report.summary import print_failures, print_summary
+from ards_ray.report.summary import print_summary
+from ards_ray.report.tables import print_failures, say
 from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
-from ards_ray.run.state import RunState
+from ards_ray.run.lease import hold_lease
+from ards_ray.run.state import RunState, start_over
 from ards_ray.stages import inputs, mixture
 from ards_ray.stages.image_files import images_changed
+from ards_ray.stages.reuse import check_earlier
+from ards_ray.stages.yardstick import NO_ATTACKS, yardstick_stamp
 
 CONFIG_FILE = "config.yaml"
 
@@ -50,19 +57,24 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     """
     check_settings(settings)
     settings = with_absolute_paths(settings)
+    if settings.subgroups.run is not None:
+        settings = replace(settings, attacks=NO_ATTACKS)
     folder = checkpoint_folder(str(settings.proxy.model))
     load_inputs(folder)
     digests = [inputs.corpus_digest(file) for file in settings.corpus.files]
     run = RunDirectory(str(settings.output))
     run.prepare()
-    if fresh:
-        run.clear()
-    state = RunState(run)
-    with ray_session(), known_cause():
+    with hold_lease(run, partial(say, console)), ray_session(), known_cause():
+        run.sweep()
+        if fresh:
+            start_over(run)
+        state = RunState(run)
+        _drop_damaged(run, state, console)
         asked_device = settings.proxy.device
         settings = resolve_auto(settings, state)
         job = Job(run, settings, state, console, checkpoint_digest(folder), asked_device)
         conversation_inputs = inputs.conversations_inputs(settings, digests)
+        _check_other_runs(job)
         _refuse_changes(job, conversation_inputs)
         check_nodes(run, settings, job.model)
         parts = write_conversations(job, conversation_inputs)
@@ -78,6 +90,24 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     print_summary(run, console)
 
 
+def _check_other_runs(job: Job) -> None:
+    """Before any work: that the runs can be used whose subgroups or signals are to be taken over."""
+    signals = signals_inputs(job, "")
+    if job.settings.subgroups.run is not None:
+        source = RunDirectory(job.settings.subgroups.run)
+        job.yardstick = Yardstick(source, yardstick_stamp(source, job.settings, signals))
+    if job.settings.runtime.reuse is not None:
+        check_earlier(RunDirectory(job.settings.runtime.reuse), signals)
+
+
+def _drop_damaged(run: RunDirectory, state: RunState, console: Console) -> None:
+    """Have made again what was finished and is not whole any more."""
+    for part, problem in run.damaged():
+        say(console, f"{run.url}/{part.path}: {problem}; it is made again.")
+        run.drop(part)
+        state.reopen(part.fingerprint)
+
+
 def _write_config(run: RunDirectory, settings: Settings) -> None:
     content = yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True).encode()
     if not run.exists(CONFIG_FILE) or run.read_bytes(CONFIG_FILE) != content:
@@ -86,7 +116,8 @@ def _write_config(run: RunDirectory, settings: Settings) -> None:
 
 def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
     """Refuse a change that would throw signals away, and image files that changed since they were scored."""
-    signals = job.run.parts("signals")
+    before = job.state.stages.get("signals")
+    signals = [part for part in job.run.parts("signals") if before and part.fingerprint == before.fingerprint]
     if not signals:
         return
     recorded = job.state.stages["conversations"].fingerprint

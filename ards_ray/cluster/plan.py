@@ -19,7 +19,7 @@ from ards_ray.report.progress import StageProgress
 from ards_ray.report.tables import say, table_of
 from ards_ray.selection.mixture import budget_count
 from ards_ray.stages.conversations import attack_on_entry
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 IMAGE_SAMPLE = 1000
 # Numbers and short texts of a row in all tables together, beside its record and its vector.

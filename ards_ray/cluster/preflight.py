@@ -9,8 +9,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
-from ards_ray.run.directory import RunDirectory
-from ards_ray.storage import locate
+from ards_ray.run.directory import RUN_FILE, RunDirectory
+from ards_ray.storage.location import locate
 
 
 def check_nodes(run: RunDirectory, settings: Settings, model: str, images: Sequence[str] = ()) -> None:
@@ -28,8 +28,8 @@ def check_nodes(run: RunDirectory, settings: Settings, model: str, images: Seque
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) < 2:
         return
-    mark = f".reachable-{uuid.uuid4().hex}"
-    run.location.filesystem.open_output_stream((run.location / mark).path).close()
+    mark = f".reachable.{uuid.uuid4().hex}"
+    (run.location / mark).write(b"")
     try:
         check = ray.remote(num_cpus=0, max_retries=0)(problems_here)
         answers = [
@@ -66,6 +66,8 @@ def problems_here(output: str, mark: str, settings: Settings, model: str, images
             if missing:
                 problems.append(f"the image folder {folder.url} lacks {missing[0]}")
     problems += [f"the corpus file {file} is missing" for file in settings.corpus.files if not locate(file).exists()]
+    if settings.runtime.reuse is not None and not RunDirectory(settings.runtime.reuse).exists(RUN_FILE):
+        problems.append(f"the run {settings.runtime.reuse} is missing")
     if settings.proxy.adapter is not None and not locate(settings.proxy.adapter).exists():
         problems.append(f"the adapter {settings.proxy.adapter} is missing")
     try:

@@ -7,7 +7,7 @@ from ards_ray.cluster.resources import resolve_device
 from ards_ray.config import Settings
 from ards_ray.errors import SettingsError
 from ards_ray.run.state import RunState
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 
 def with_absolute_paths(settings: Settings) -> Settings:
@@ -26,7 +26,7 @@ def with_absolute_paths(settings: Settings) -> Settings:
     images = None if settings.corpus.images is None else locate(settings.corpus.images)
     if images is not None and not images.exists():
         raise SettingsError(f"corpus.images: {images.url} does not exist")
-    adapter = None if settings.proxy.adapter is None else locate(settings.proxy.adapter).url
+    adapter = _absolute(settings.proxy.adapter)
     return replace(
         settings,
         corpus=replace(
@@ -35,8 +35,14 @@ def with_absolute_paths(settings: Settings) -> Settings:
             images=None if images is None else images.url,
         ),
         proxy=replace(settings.proxy, model=_absolute_model(str(settings.proxy.model)), adapter=adapter),
+        subgroups=replace(settings.subgroups, run=_absolute(settings.subgroups.run)),
+        runtime=replace(settings.runtime, reuse=_absolute(settings.runtime.reuse)),
         output=locate(str(settings.output)).url,
     )
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else locate(path).url
 
 
 def _absolute_model(name: str) -> str:

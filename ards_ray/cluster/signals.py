@@ -1,27 +1,30 @@
 """Signals on Ray Data: shards through CPU tasks into a pool of proxy actors."""
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from threading import Lock
-from time import monotonic
 from typing import Any
 
 import ray
-import torch
 from ray.util.annotations import RayDeprecationWarning
 
+from ards_ray.cluster.failure import packed, unpacked
+from ards_ray.cluster.proxy_actor import ProxyActor, load_proxy, proxy_inputs
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
-from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
-from ards_ray.proxy.family import ProxyInputs, ProxyModel, load_inputs, load_model
+from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
 from ards_ray.stages.prepare import prepare_shard
 from ards_ray.stages.prepared import PreparedShard
-from ards_ray.stages.score import score_shard, strongest, vector_width, write_signals
+from ards_ray.stages.reuse import Earlier
+from ards_ray.stages.score import score_shard, strongest
 
-TASK_RETRIES = 3
+# A shard whose process died is tried once more; after that it is scored alone, which tells why.
+DEATHS_RETRIED = 1
+# Of so many shards at least, and this share of them, the process may die before the job gives up: what kills more than
+# that is not in the conversations.
+DEATHS = 16
+DEATHS_SHARE = 0.05
 # While the proxy computes one shard, the next is unpacked and the one before is written.
 CALLS_PER_ACTOR = 2
 
@@ -33,8 +36,9 @@ def score_shards(
     workers: Workers,
     model: str,
     stage: str,
+    earlier: Earlier | None,
 ) -> Iterator[dict[str, Any]]:
-    """Score shards, yielding a small row of counts for each that is written.
+    """Score shards, yielding a small row of counts for each that is written. Shards whose process died are left out.
 
     Args:
         run: The run.
@@ -43,20 +47,52 @@ def score_shards(
         workers: The pool.
         model: Digest of the checkpoint.
         stage: The stage's fingerprint.
+        earlier: Rows that another run has scored.
+
+    Raises:
+        ArdsError: the processes of too many shards died.
+        Exception: what a shard raised.
     """
-    if not shards:
-        return
     items = [{"name": name, "rows": None if rows is None else list(rows)} for name, rows in shards.items()]
-    shared = ray.put(items)
+    tolerated = max(DEATHS, int(DEATHS_SHARE * len(items)))
+    context = ray.data.DataContext.get_current()
+    before = context.max_errored_blocks
+    context.max_errored_blocks = tolerated
+    try:
+        scored = _pipeline(run, settings, items, workers, model, stage, earlier)
+    finally:
+        context.max_errored_blocks = before
+    try:
+        for row in scored.iter_rows():
+            if row["failure"]:
+                raise unpacked(row["failure"])
+            yield row
+    except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        raise ArdsError(
+            f"the processes of more than {tolerated} shards died, or one could not start: that is not because of "
+            f"single conversations; see the workers' logs. All that was scored is kept. The last one: {error}"
+        ) from error
+
+
+def _pipeline(
+    run: RunDirectory,
+    settings: Settings,
+    items: Sequence[dict[str, Any]],
+    workers: Workers,
+    model: str,
+    stage: str,
+    earlier: Earlier | None,
+) -> ray.data.Dataset:
+    shared = ray.put((list(items), earlier))
     prepare: Any = _prepare
     actor: Any = ProxyActor
-    prepared = ray.data.range(len(items), override_num_blocks=len(items)).map(
-        prepare, fn_args=(run.url, settings, shared), num_cpus=1
-    )
     with warnings.catch_warnings():
         # Ray deprecates free remote arguments; for the number of retries it has no other name yet.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        scored = prepared.map(
+        prepared = ray.data.range(len(items), override_num_blocks=len(items)).map(
+            prepare, fn_args=(run.url, settings, shared), num_cpus=1, max_retries=DEATHS_RETRIED
+        )
+        return prepared.map(
             actor,
             fn_constructor_args=(run.url, settings, model, stage),
             compute=ray.data.ActorPoolStrategy(
@@ -68,73 +104,28 @@ def score_shards(
             ),
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
-            # A pool whose actors may not restart hangs when they are dead; one that retries for ever never ends.
+            # A pool whose actors may not restart hangs when they are dead; calls that are retried for ever never end.
             max_restarts=-1,
-            max_task_retries=TASK_RETRIES,
+            max_task_retries=DEATHS_RETRIED,
         )
-    yield from scored.iter_rows()
-
-
-@lru_cache(maxsize=1)
-def _inputs(model: str) -> ProxyInputs:
-    return load_inputs(checkpoint_folder(model))
 
 
 def _prepare(row: dict[str, Any], output: str, settings: Settings, shared: Any) -> dict[str, Any]:
-    items = ray.get(shared) if isinstance(shared, ray.ObjectRef) else shared
+    items, earlier = _shared(shared)
     item = items[row["id"]]
-    only: Collection[int] | None = None if item["rows"] is None else set(item["rows"])
-    inputs = _inputs(str(settings.proxy.model))
-    return prepare_shard(RunDirectory(output), item["name"], settings, inputs, only).to_row()
+    only = None if item["rows"] is None else set(item["rows"])
+    try:
+        inputs = proxy_inputs(str(settings.proxy.model))
+        shard = prepare_shard(RunDirectory(output), item["name"], settings, inputs, only, earlier)
+        return {**shard.to_row(), "failure": b""}
+    except Exception as error:
+        # Told, not raised; see `ProxyActor`.
+        return {**PreparedShard(item["name"], (), ()).to_row(), "failure": packed(error)}
 
 
-def load_proxy(settings: Settings, model: str) -> ProxyModel:
-    """The proxy in this process, which then computes with the settings' number of threads.
-
-    Raises:
-        SettingsError: the checkpoint is not the one of the run, or cannot be loaded.
-    """
-    folder = checkpoint_folder(str(settings.proxy.model))
-    if checkpoint_digest(folder) != model:
-        raise SettingsError(f"{folder}: not the checkpoint that the job was started with")
-    torch.set_num_threads(settings.runtime.threads)
-    # Imported late: workers of the other stages do not wait for it.
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    return load_model(folder, settings.proxy)
-
-
-class ProxyActor:
-    """Holds the proxy; scores one prepared shard at a time and writes its part. Called by several threads."""
-
-    def __init__(self, output: str, settings: Settings, model: str, stage: str):
-        self._run = RunDirectory(output)
-        self._settings = settings
-        self._stage = stage
-        self._computing = Lock()
-        self._model: ProxyModel | ArdsError
-        try:
-            self._model = load_proxy(settings, model)
-        except ArdsError as error:
-            # Of an actor that dies here only a trace comes back; raised for a shard, the error does.
-            self._model = error
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(self._model, ArdsError):
-            raise self._model
-        shard = PreparedShard.from_row(row)
-        with self._computing:
-            started = monotonic()
-            scored = score_shard(self._model, self._settings, shard)
-        width = vector_width(self._model, self._settings)
-        part = write_signals(self._run, self._settings, shard, scored, width, self._stage, started)
-        return {
-            "name": shard.name,
-            "conversations": len(shard.conversations),
-            "failed": part.details["failed"],
-            "splits": scored.splits,
-        }
+@lru_cache(maxsize=1)
+def _shared(shared: Any) -> tuple[list[dict[str, Any]], Earlier | None]:
+    return ray.get(shared) if isinstance(shared, ray.ObjectRef) else shared
 
 
 def score_corrupted(
@@ -150,7 +141,7 @@ def _score_corrupted(output: str, settings: Settings, rows: Mapping[str, Sequenc
     proxy = load_proxy(settings, model)
     vectors = {}
     for name, wanted in rows.items():
-        shard = prepare_shard(run, name, settings, _inputs(str(settings.proxy.model)), set(wanted))
+        shard = prepare_shard(run, name, settings, proxy_inputs(str(settings.proxy.model)), set(wanted))
         for row, scores in score_shard(proxy, settings, shard, vectors="all").scores.items():
             best = strongest(scores)
             if best is not None and best.vector is not None:

@@ -11,6 +11,7 @@ import numpy as np
 import ray
 from rich.console import Console
 
+from ards_ray.cluster.alone import score_alone
 from ards_ray.cluster.parts import map_parts
 from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import plan_workers
@@ -22,20 +23,31 @@ from ards_ray.errors import SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY, summarise
+from ards_ray.report.tables import say
 from ards_ray.run.directory import THREADS, Part, RunDirectory
-from ards_ray.run.fingerprint import Inputs
+from ards_ray.run.fingerprint import Inputs, fingerprint
 from ards_ray.run.state import RunState
 from ards_ray.selection.information import Scorer
 from ards_ray.selection.mixture import budget_count
 from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
+from ards_ray.stages.reuse import Earlier, earlier_rows
 from ards_ray.stages.scores import score_parts
 from ards_ray.stages.similarity import mean_cosines
 from ards_ray.stages.vectors import grouped, read_places
-from ards_ray.storage import locate
+from ards_ray.stages.yardstick import take_clusters, take_subgroups
+from ards_ray.storage.location import locate
 
 SAMPLED_IMAGES = 16
 
 Group = tuple[str, Sequence[Part]]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Another run whose subgroups are taken over, and their fingerprint."""
+
+    run: RunDirectory
+    stamp: str
 
 
 @dataclass
@@ -48,6 +60,7 @@ class Job:
     console: Console
     model: str
     asked_device: str
+    yardstick: Yardstick | None = None
     worked: bool = False
 
     @contextmanager
@@ -57,6 +70,11 @@ class Job:
         started = monotonic()
         yield self.state.start(name, stage_inputs)
         self.state.finish(name, monotonic() - started)
+
+    def earlier_rows(self, stage_inputs: Inputs) -> Earlier | None:
+        """The rows that the run of `runtime.reuse` has scored."""
+        reuse = self.settings.runtime.reuse
+        return None if reuse is None else earlier_rows(RunDirectory(reuse), stage_inputs)
 
     def progress(self, stage: str, total: int | None, unit: str = "parts") -> StageProgress:
         return StageProgress(self.console, stage, total, unit)
@@ -82,7 +100,7 @@ def write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
     total = sum(part.rows for part in parts)
     if not budget_count(job.settings.mixture.budget, total):
         raise SettingsError(f"mixture.budget: {job.settings.mixture.budget} of {total:,} conversations is none of them")
-    if not conversations.can_have_subgroups(job.run, parts, job.settings):
+    if job.yardstick is None and not conversations.can_have_subgroups(job.run, parts, job.settings):
         raise SettingsError(
             "nothing in this corpus can be corrupted with these attacks, so there is no worst case to select for; "
             "see attacks.symbol, attacks.permutation, attacks.noise"
@@ -101,7 +119,8 @@ def _embedded_images_moved(job: Job) -> bool:
 
 def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[Part]:
     stage_inputs = signals_inputs(job, job.state.stages["conversations"].fingerprint)
-    done = {part.name: part for part in job.run.parts("signals")}
+    stamp = fingerprint(stage_inputs)
+    done = {part.name: part for part in job.run.parts("signals") if part.fingerprint == stamp}
     shards: dict[str, Sequence[int] | None] = {part.name: None for part in parts if part.name not in done}
     if retry_failed:
         shards.update({name: _failed_rows(job.run, part) for name, part in done.items() if part.details["failed"]})
@@ -110,10 +129,23 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
         check_nodes(job.run, job.settings, job.model, _sample_images(job, parts))
         sizes = {part.name: part.rows for part in parts}
         total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
+        earlier = job.earlier_rows(stage_inputs)
         with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
-            for row in score_shards(job.run, job.settings, shards, workers, job.model, stage):
+            for row in (
+                score_shards(job.run, job.settings, shards, workers, job.model, stage, earlier) if shards else ()
+            ):
+                del shards[row["name"]]
+                progress.advance(row["conversations"])
+            for name, rows in shards.items():
+                say(job.console, f"{name}: the process that scored it died; it is scored alone.")
+                row = score_alone(job.run, job.settings, name, rows or _rows(job.run, name), workers, job.model, stage)
+                say(job.console, f"{name}: {row['killed']} of its conversations kill the process that scores them.")
                 progress.advance(row["conversations"])
     return job.run.parts("signals")
+
+
+def _rows(run: RunDirectory, name: str) -> list[int]:
+    return run.read_table(f"conversations/{name}.parquet", ["row"])["row"].to_pylist()
 
 
 def _failed_rows(run: RunDirectory, part: Part) -> list[int]:
@@ -133,38 +165,51 @@ def _sample_images(job: Job, parts: Sequence[Part]) -> list[str]:
 
 
 def write_clusters(job: Job, signals: Sequence[Part]) -> None:
-    stage_inputs = inputs.clusters_inputs(job.settings, signals)
+    stage_inputs = inputs.clusters_inputs(job.settings, signals, job.yardstick.stamp if job.yardstick else None)
     if job.state.is_done("clusters", stage_inputs):
         return
     run, settings = job.run, job.settings
     with job.stage("clusters", stage_inputs) as stage:
         run.discard("clusters", keep=stage)
-        wanted = clusters.formats_to_cluster(signals, settings)
-        steps = (len(signals) if settings.vectors.center else 0) + len(wanted) + len(signals)
+        wanted = {} if job.yardstick else clusters.formats_to_cluster(signals, settings)
+        steps = (len(signals) if settings.vectors.center and wanted else 0) + len(wanted) + len(signals)
         with job.progress("clusters", steps) as progress:
-            started = monotonic()
-            center = None
-            if settings.vectors.center:
-                sums = {}
-                for row in map_parts(_sum_part, signals, run.url):
-                    sums[row["name"]] = row["sum"]
-                    progress.advance()
-                count = sum(part.details["ok"] for part in signals)
-                center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
-                clusters.write_center(run, center, stage, started)
-            started = monotonic()
-            train: Any = ray.remote(num_cpus=1)(clusters.train_format)
-            shared = ray.put(list(signals))
-            trained = {name: train.remote(run, shared, name, k, settings, center) for name, k in wanted.items()}
-            centroids = {}
-            for name, answer in trained.items():
-                centroids[name] = ray.get(answer)
-                progress.advance()
-            clusters.write_centroids(run, centroids, signals[0].details["width"], stage, started)
+            if job.yardstick:
+                width = signals[0].details["width"]
+                centroids, center = take_clusters(job.yardstick.run, run, settings, width, stage)
+            else:
+                centroids, center = _train(job, signals, wanted, stage, progress)
             missing = _missing(run, "clusters", signals)
             progress.advance(len(signals) - sum(map(len, missing.values())))
             for row in map_parts(_assign_parts, list(missing.items()), run.url, centroids, center, stage):
                 progress.advance(row["parts"])
+
+
+def _train(
+    job: Job, signals: Sequence[Part], wanted: Mapping[str, int], stage: str, progress: StageProgress
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Centroids, float32 [k, d] for each format, and the centre, float32 [d]; written."""
+    run, settings = job.run, job.settings
+    started = monotonic()
+    center = None
+    if settings.vectors.center:
+        sums = {}
+        for row in map_parts(_sum_part, signals, run.url):
+            sums[row["name"]] = row["sum"]
+            progress.advance()
+        count = sum(part.details["ok"] for part in signals)
+        center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
+        clusters.write_center(run, center, stage, started)
+    started = monotonic()
+    train: Any = ray.remote(num_cpus=1)(clusters.train_format)
+    shared = ray.put(list(signals))
+    trained = {name: train.remote(run, shared, name, k, settings, center) for name, k in wanted.items()}
+    centroids = {}
+    for name, answer in trained.items():
+        centroids[name] = ray.get(answer)
+        progress.advance()
+    clusters.write_centroids(run, centroids, signals[0].details["width"], stage, started)
+    return centroids, center
 
 
 def _sum_part(part: Part, output: str) -> dict[str, Any]:
@@ -190,6 +235,9 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
         return
     run, settings = job.run, job.settings
     with job.stage("subgroups", stage_inputs) as stage:
+        if job.yardstick:
+            take_subgroups(job.yardstick.run, run, stage)
+            return
         started = monotonic()
         found = subgroups.choose_members(run, signals, settings)
         wanted: dict[int, dict[int, int]] = {}

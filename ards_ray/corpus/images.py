@@ -24,7 +24,7 @@ from pyarrow.fs import FileType
 
 from ards_ray.corpus.parquet import batches_of, embedded_column, open_parquet
 from ards_ray.errors import ConversationError, CorpusError
-from ards_ray.storage import Location, locate
+from ards_ray.storage.location import Location, locate
 
 # Raster formats alone: others run programs on the file or read further files. JPEG opens MPO as well.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
@@ -37,15 +37,21 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-def read_image(image: str, folder: Location | None, max_pixels: int) -> tuple[bytes, Image.Image]:
-    """The file under the image folder, as bytes and as an RGB image.
+def read_image(image: str, folder: Location | None) -> bytes:
+    """The bytes of an image file under the image folder.
 
     Raises:
-        ConversationError: there is no such image, or it cannot be used; says why.
+        ConversationError: there is no such file, or it cannot be read; says why.
         OSError: the storage failed; worth another try.
     """
-    content = _read_file(image, folder)
-    return content, decode_image(content, max_pixels)
+    if folder is None:
+        raise ConversationError("image not found", f"{image} (no image folder is given)")
+    inside = posixpath.normpath(image)
+    if posixpath.isabs(image) or inside.split("/")[0] == "..":
+        raise ConversationError("image path leaves the image folder", image)
+    if "\0" in image:
+        raise ConversationError("image not found", image)
+    return _read_local(image, folder.path) if folder.is_local else _read_remote(image, folder / inside)
 
 
 def decode_image(content: bytes, max_pixels: int) -> Image.Image:
@@ -121,28 +127,13 @@ def lies_inside(image: str) -> bool:
     return not posixpath.isabs(image) and posixpath.normpath(image).split("/")[0] != ".." and "\0" not in image
 
 
-def _read_file(image: str, folder: Location | None) -> bytes:
-    if folder is None:
-        raise ConversationError("image not found", f"{image} (no image folder is given)")
-    inside = posixpath.normpath(image)
-    if posixpath.isabs(image) or inside.split("/")[0] == "..":
-        raise ConversationError("image path leaves the image folder", image)
-    if "\0" in image:
-        raise ConversationError("image not found", image)
-    return _read_local(image, folder.path) if folder.is_local else _read_remote(image, folder / inside)
-
-
 def _read_remote(image: str, file: Location) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError as error:
-        # fsspec says so of every file while its storage fails: asking about the file tells, or raises what is wrong.
-        kind = file.info().type
-        if kind == FileType.NotFound:
-            raise ConversationError("image not found", image) from error
-        if kind == FileType.Directory:
+        if file.info().type == FileType.Directory:
             raise ConversationError("image cannot be read", f"{image} (not a file)") from error
-        raise OSError(f"{file.url}: exists and cannot be opened") from error
+        raise ConversationError("image not found", image) from error
 
 
 def _read_local(image: str, folder: str) -> bytes:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ards_ray.errors import CorpusError
-from ards_ray.storage import Location
+from ards_ray.storage.location import Location
 
 MAGIC = b"PAR1"
 

@@ -16,7 +16,7 @@ from ards_ray.corpus.conversation import image_of
 from ards_ray.corpus.formats import format_of
 from ards_ray.corpus.parquet import MAGIC, parquet_records
 from ards_ray.errors import ConversationError, CorpusError
-from ards_ray.storage import Location, locate
+from ards_ray.storage.location import Location, locate
 
 _CHUNK_BYTES = 1 << 20
 # Bounds memory where a file is one endless value: no conversation comes near.

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ards_ray.corpus.parquet import batches_of, open_parquet
 from ards_ray.errors import CorpusError
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 _BATCH_BYTES = 8 << 20
 

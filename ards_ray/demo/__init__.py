@@ -9,7 +9,7 @@ from pathlib import Path
 from ards_ray.config import Settings
 from ards_ray.demo.checkpoint import write_checkpoint
 from ards_ray.demo.corpus import write_corpus
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 DEMO_OUTPUT = "runs/demo"
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ards_ray.report.tables import say, table_of
+from ards_ray.report.tables import print_failures, say, table_of
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.state import RunState, versions
 from ards_ray.stages.mixture import MIXTURE_JSON, Composition, Selection
@@ -42,6 +42,7 @@ def summarise(
         "mixture": {"formats": counts.mixture_formats, "folders": counts.mixture_folders},
         "subgroups": subgroups.to_pylist(),
         "mean_cosine": cosines,
+        "taken": sum(part.details["taken"] for part in signals),
         "batch_splits": sum(part.details["splits"] for part in signals),
         "seconds": {name: record.seconds for name, record in state.stages.items()},
         "versions": versions(),
@@ -78,8 +79,14 @@ def print_summary(run: RunDirectory, console: Console) -> None:
     if summary["batch_splits"]:
         say(
             console,
-            f"Note: {summary['batch_splits']:,} batches were too large for the memory and were computed in halves; "
-            "their results may differ in the last bits.",
+            f"Note: {summary['batch_splits']:,} batches or shards could not be computed whole and were computed in "
+            "halves; their results may differ in the last bits.",
+        )
+    if summary["taken"]:
+        say(
+            console,
+            f"Note: the scores of {summary['taken']:,} conversations were taken over from another run; "
+            "the others may differ from a run of its own in the last bits.",
         )
     say(
         console,
@@ -87,14 +94,6 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         f"({summary['failed']:,} failed, {summary['members']:,} members of subgroups).",
     )
     say(console, f"Mixture: {run.url}/{MIXTURE_JSON if run.exists(MIXTURE_JSON) else 'mixture'}")
-
-
-def print_failures(reasons: Mapping[str, int], console: Console) -> None:
-    """Failures by reason, most frequent first."""
-    table = table_of("failed because", "conversations")
-    for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(escape(reason), f"{count:,}")
-    console.print(table)
 
 
 def _composition(title: str, corpus: Mapping[str, int], mixture: Mapping[str, int]) -> Table:

@@ -1,7 +1,10 @@
 """How tables and lines look in a terminal."""
 
+from collections.abc import Mapping
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -17,3 +20,11 @@ def table_of(first: str, *others: str) -> Table:
 def say(console: Console, text: str) -> None:
     """A line as it is. Paths are not broken: they are there to be copied."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def print_failures(reasons: Mapping[str, int], console: Console) -> None:
+    """Failures by reason, most frequent first."""
+    table = table_of("failed because", "conversations")
+    for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(escape(reason), f"{count:,}")
+    console.print(table)

@@ -3,14 +3,15 @@
 import hashlib
 import io
 import json
+import mmap
 import os
 import posixpath
-import shutil
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import IO, Any
@@ -22,14 +23,16 @@ from pyarrow import fs as pafs
 
 from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 MANIFEST = "manifest"
 RUN_FILE = "run.json"
+LEASE = "lease.json"
+TABLES = ("conversations", "signals", "clusters", "subgroups", "scores", "information", "mixture")
 THREADS = 16
-SPOOLED_BYTES = 1 << 26
 # Above a shard's vectors of one format, so that they lie in one page.
 PAGE_BYTES = 1 << 27
+_TEMPORARY = re.compile(r"^\..*\.[0-9a-f]{32}$")
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class RunDirectory:
         if info.type == pafs.FileType.Directory and not self.exists(RUN_FILE):
             selector = pafs.FileSelector(self.location.path)
             names = sorted(entry.base_name for entry in self.location.filesystem.get_file_info(selector))
-            foreign = [name for name in names if not name.startswith(".")]
+            foreign = [name for name in names if not name.startswith(".") and name != LEASE]
             if foreign:
                 raise SettingsError(
                     f"{self.url}: the output folder holds something else ({', '.join(foreign[:3])}); name another"
@@ -143,7 +146,7 @@ class RunDirectory:
         target = self.location / path
         if self.location.is_local:
             folder = os.path.dirname(target.path)
-            os.makedirs(folder, exist_ok=True)
+            _make_folder(folder)
             temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}")
             try:
                 with open(temporary, "w+b") as file:
@@ -157,12 +160,15 @@ class RunDirectory:
                 if os.path.exists(temporary):
                     os.unlink(temporary)
             return
-        with tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES) as buffer:
-            counted = CountedStream(buffer)
+        with tempfile.TemporaryFile() as file:
+            counted = CountedStream(file)
             yield counted
-            buffer.seek(0)
-            with target.filesystem.open_output_stream(target.path) as stream:
-                shutil.copyfileobj(buffer, stream)
+            file.flush()
+            if not counted.size:
+                target.write(b"")
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                target.write(content)
 
     def write_bytes(self, path: str, content: bytes) -> None:
         with self.publish(path) as stream:
@@ -254,6 +260,13 @@ class RunDirectory:
             entries = list(pool.map(lambda name: self.read_json(f"{MANIFEST}/{name}"), sorted(names)))
         return sorted((Part(**entry) for entry in entries), key=lambda part: part.path)
 
+    def finish_times(self, table: str) -> dict[str, float]:
+        """When each part of a table was finished, in seconds since 1970, by path."""
+        selector = pafs.FileSelector((self.location / MANIFEST).path, allow_not_found=True)
+        times = {info.base_name: info.mtime_ns for info in self.location.filesystem.get_file_info(selector)}
+        paths = [part.path for part in self.parts(table)]
+        return {path: (times.get(posixpath.basename(_entry(path))) or 0) / 1e9 for path in paths}
+
     def part(self, path: str) -> Part | None:
         """The manifest entry of one file, or None where it is not finished."""
         return Part(**self.read_json(_entry(path))) if self.exists(_entry(path)) else None
@@ -278,7 +291,9 @@ class RunDirectory:
             # Arrow says OSError for a corrupt page as well, without a number, and so do failing networks.
             if isinstance(error, OSError) and (error.errno is not None or not self.location.is_local):
                 raise
-            raise ArdsError(f"{url}: damaged Parquet file ({error}); restore it, or start over with --fresh") from error
+            raise ArdsError(
+                f"{url}: damaged Parquet file ({error}); delete it and run the same command again"
+            ) from error
 
     def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """A part, or some of its columns."""
@@ -298,7 +313,7 @@ class RunDirectory:
             if file.size() != part.bytes:
                 raise ArdsError(
                     f"{location.url}: {file.size():,} bytes, and the manifest says {part.bytes:,}; "
-                    "restore the file, or start over with --fresh"
+                    "delete the file and run the same command again"
                 )
             yield file
 
@@ -310,31 +325,62 @@ class RunDirectory:
             return dataset.to_table(columns=list(columns))
 
     def discard(self, table: str, keep: str | None = None) -> None:
-        """Delete the files of a table that another fingerprint made; entries go first."""
+        """Delete the files of a table that another fingerprint made."""
         for part in self._entries(f"{table}-"):
             if part.fingerprint != keep:
-                self.delete(_entry(part.path))
-                self.delete(part.path)
+                self.drop(part)
+
+    def drop(self, part: Part) -> None:
+        """Delete a finished file; its entry goes first."""
+        self.delete(_entry(part.path))
+        self.delete(part.path)
+
+    def finished(self) -> list[Part]:
+        """All finished files, by path."""
+        return self._entries("")
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file of the run's tables and of the run's folder, by path; hidden ones too."""
+        sizes = {}
+        for folder in ("", *TABLES):
+            selector = pafs.FileSelector((self.location / folder).path.rstrip("/"), allow_not_found=True)
+            for info in self.location.filesystem.get_file_info(selector):
+                if info.type == pafs.FileType.File:
+                    sizes[posixpath.join(folder, info.base_name)] = info.size
+        return sizes
+
+    def damaged(self) -> list[tuple[Part, str]]:
+        """Finished files that are missing or of another size than they were written with, and what is wrong."""
+        sizes = self.sizes()
+        found = []
+        for part in self.finished():
+            size = sizes.get(part.path)
+            if size is None:
+                found.append((part, "missing"))
+            elif size != part.bytes:
+                found.append((part, f"{size:,} bytes, and the manifest says {part.bytes:,}"))
+        return found
+
+    def sweep(self) -> None:
+        """Delete the temporary files that writers left which were killed. Nobody else may be at work."""
+        if self.location.is_local:
+            for folder in ("", MANIFEST, *TABLES):
+                path = (self.location / folder).path
+                for name in os.listdir(path) if os.path.isdir(path) else ():
+                    if _TEMPORARY.search(name):
+                        with suppress(FileNotFoundError):
+                            os.unlink(os.path.join(path, name))
 
     def delete(self, path: str) -> None:
         if self.exists(path):
             self.location.filesystem.delete_file((self.location / path).path)
 
     def clear(self) -> None:
-        """Delete the run's tables and files, and nothing else. The run file goes last."""
-        for folder in (
-            "manifest",
-            "conversations",
-            "signals",
-            "clusters",
-            "subgroups",
-            "scores",
-            "information",
-            "mixture",
-        ):
+        """Delete the run's tables and files but the run file, and nothing else."""
+        for folder in (MANIFEST, *TABLES):
             if self.exists(folder):
                 self.location.filesystem.delete_dir((self.location / folder).path)
-        for name in ("config.yaml", "mixture.json", "failures.jsonl", "summary.json", RUN_FILE):
+        for name in ("config.yaml", "mixture.json", "failures.jsonl", "summary.json"):
             self.delete(name)
 
 
@@ -359,6 +405,17 @@ def _vector_offsets(metadata: pq.FileMetaData, groups: Sequence[pa.Table], writt
 
 def _entry(path: str) -> str:
     return f"{MANIFEST}/{path.replace('/', '-').rsplit('.', 1)[0]}.json"
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder and those above it, so that they outlast the machine's power."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    _make_folder(above)
+    with suppress(FileExistsError):
+        os.mkdir(folder)
+    _sync_folder(above)
 
 
 def _sync_folder(folder: str) -> None:

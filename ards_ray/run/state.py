@@ -1,6 +1,6 @@
 """run.json: the stages of a run, what went into each, and whether it is complete."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -9,7 +9,7 @@ from ards_ray.errors import RunChanged
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes, fingerprint
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PACKAGES = ("ray", "torch", "transformers", "faiss-cpu", "pyarrow", "numpy", "pillow")
 
 
@@ -26,6 +26,12 @@ class StageRecord:
 def versions() -> dict[str, str]:
     """Versions of what made the numbers."""
     return {"ards_ray": __version__, **{name: version(name) for name in PACKAGES}}
+
+
+def start_over(run: RunDirectory) -> None:
+    """Throw away what a run holds. Its run file says so first: killed in between, it is a run with nothing done."""
+    run.write_json(RUN_FILE, {"schema_version": SCHEMA_VERSION, "stages": {}, "versions": versions()})
+    run.clear()
 
 
 class RunState:
@@ -65,6 +71,13 @@ class RunState:
         record = self.stages[stage]
         self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, round(record.seconds + seconds, 3))
         self.save()
+
+    def reopen(self, stamp: str) -> None:
+        """Note that a stage of a fingerprint is not complete, after one of its files was lost."""
+        for name, record in self.stages.items():
+            if record.fingerprint == stamp:
+                self.stages[name] = replace(record, complete=False)
+                self.save()
 
     def save(self) -> None:
         self.run.write_json(

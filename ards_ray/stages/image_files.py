@@ -7,7 +7,7 @@ from ards_ray.config import Settings
 from ards_ray.corpus.readers import embedded_row
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fingerprint import digest
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 
 def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.ChunkedArray) -> str:

@@ -9,7 +9,7 @@ from ards_ray.config import Settings
 from ards_ray.corpus.readers import is_parquet
 from ards_ray.run.directory import Part
 from ards_ray.run.fingerprint import digest
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 # Raised when a stage's code changes its numbers.
 VERSIONS = {"conversations": 1, "signals": 2, "clusters": 1, "subgroups": 1, "scores": 1, "mixture": 1}
@@ -43,8 +43,15 @@ def signals_digest(signals: Sequence[Part]) -> str:
     return digest(f"{part.path} {part.sha256}" for part in signals)
 
 
-def clusters_inputs(settings: Settings, signals: Sequence[Part]) -> dict[str, Any]:
-    """Inputs of the clusters stage."""
+def clusters_inputs(settings: Settings, signals: Sequence[Part], yardstick: str | None) -> dict[str, Any]:
+    """Inputs of the clusters stage; `yardstick` is the fingerprint of subgroups that are taken over."""
+    if yardstick is not None:
+        return {
+            "version": VERSIONS["clusters"],
+            "signals": signals_digest(signals),
+            "yardstick": yardstick,
+            "vectors": asdict(settings.vectors),
+        }
     return {
         "version": VERSIONS["clusters"],
         "signals": signals_digest(signals),
@@ -59,10 +66,11 @@ def clusters_inputs(settings: Settings, signals: Sequence[Part]) -> dict[str, An
 
 
 def subgroups_inputs(settings: Settings, clusters: str) -> dict[str, Any]:
+    own = {name: value for name, value in asdict(settings.subgroups).items() if name != "run"}
     return {
         "version": VERSIONS["subgroups"],
         "clusters": clusters,
-        "subgroups": asdict(settings.subgroups),
+        "subgroups": own if settings.subgroups.run is None else {},
         "score.temperature": settings.score.temperature,
     }
 

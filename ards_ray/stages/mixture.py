@@ -25,7 +25,7 @@ from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.selection.mixture import best, budget_count, format_quotas
 from ards_ray.stages.inputs import signals_digest
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS, WHOLE_CORPUS, subgroup_name
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 MIXTURE_JSON = "mixture.json"
 FAILURES = "failures.jsonl"
@@ -72,7 +72,9 @@ def select(run: RunDirectory, settings: Settings, corpus_formats: dict[str, int]
     formats = clusters["format"].combine_chunks().dictionary_encode()
     format_codes = formats.indices.to_numpy()
     names = formats.dictionary.to_pylist()
-    members = np.isin(rows, run.read_table(MEMBERS, ["row"])["row"].to_numpy())
+    members = np.zeros(len(rows), dtype=bool)
+    if settings.subgroups.run is None:
+        members = np.isin(rows, run.read_table(MEMBERS, ["row"])["row"].to_numpy())
     candidates = np.flatnonzero(~members) if settings.mixture.exclude_members else np.arange(len(rows))
     size = budget_count(settings.mixture.budget, sum(corpus_formats.values()))
     selected = np.zeros(len(rows), dtype=bool)

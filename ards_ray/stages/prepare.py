@@ -1,5 +1,6 @@
 """Signals, first half: a shard's conversations made ready for the proxy, on a CPU."""
 
+import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ from ards_ray.proxy.family import ProxyInputs
 from ards_ray.proxy.sequence import Picture, TokenSequence
 from ards_ray.run.directory import RunDirectory
 from ards_ray.stages.prepared import PreparedConversation, PreparedShard
-from ards_ray.storage import locate
+from ards_ray.stages.reuse import Earlier, content_of
+from ards_ray.storage.location import locate
 
 
 def prepare_shard(
@@ -26,6 +28,7 @@ def prepare_shard(
     settings: Settings,
     inputs: ProxyInputs,
     only: Collection[int] | None = None,
+    earlier: Earlier | None = None,
 ) -> PreparedShard:
     """Read a part of the conversations and make it ready.
 
@@ -35,28 +38,40 @@ def prepare_shard(
         settings: The run's settings.
         inputs: The proxy's text and picture side.
         only: Rows to prepare, all if not given.
+        earlier: Rows that another run has scored; those of the shard among them are taken over.
     """
     table = run.read_table(f"conversations/{name}.parquet")
     entries = [entry for entry in table.to_pylist() if only is None or entry["row"] in only]
     pictures = Pictures(settings, inputs, entries)
-    conversations = tuple(_prepare(entry, settings, inputs, pictures) for entry in entries)
-    return PreparedShard(name, conversations, tuple(pictures.taken))
+    conversations = []
+    known: dict[int, int] = {}
+    for entry in entries:
+        try:
+            conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
+            content = content_of(conversation, pictures.digest(conversation.image))
+            found = None if earlier is None else earlier.find(content)
+            if found is None:
+                conversations.append(_prepare(conversation, content, settings, inputs, pictures))
+            else:
+                known[conversation.row] = found
+        except ConversationError as error:
+            conversations.append(PreparedConversation(entry["row"], None, str(error), (), None))
+    taken = earlier.take(list(known.values()), list(known)) if earlier is not None and known else None
+    return PreparedShard(name, tuple(conversations), tuple(pictures.taken), taken)
 
 
-def _prepare(entry: dict, settings: Settings, inputs: ProxyInputs, pictures: "Pictures") -> PreparedConversation:
-    try:
-        conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
-        corruption = corrupt(conversation, settings.attacks, settings.seed)
-        opened = pictures.get(conversation, noised=corruption is not None and corruption.attack == "noise")
-        versions = [_encode(conversation.rounds, opened.clean, settings, inputs, pictures)]
-        if corruption is not None and corruption.attack == "noise":
-            versions.append(TokenSequence(versions[0].ids, versions[0].targets, opened.noised))
-        elif corruption is not None:
-            versions += [_encode(rounds, opened.clean, settings, inputs, pictures) for rounds in corruption.versions]
-    except ConversationError as error:
-        return PreparedConversation(entry["row"], entry["format"], None, str(error), ())
+def _prepare(
+    conversation: Conversation, content: bytes, settings: Settings, inputs: ProxyInputs, pictures: "Pictures"
+) -> PreparedConversation:
+    corruption = corrupt(conversation, settings.attacks, settings.seed)
+    image = pictures.clean(conversation.image)
+    versions = [_encode(conversation.rounds, image, settings, inputs, pictures)]
+    if corruption is not None and corruption.attack == "noise":
+        versions.append(TokenSequence(versions[0].ids, versions[0].targets, pictures.noised(conversation.image)))
+    elif corruption is not None:
+        versions += [_encode(rounds, image, settings, inputs, pictures) for rounds in corruption.versions]
     attack = corruption.attack if corruption else None
-    return PreparedConversation(entry["row"], entry["format"], attack, None, tuple(versions))
+    return PreparedConversation(conversation.row, attack, None, tuple(versions), content)
 
 
 def _encode(
@@ -68,58 +83,71 @@ def _encode(
 
 
 @dataclass
-class Opened:
-    """An image file of the shard, and where its pictures stand among the shard's, -1 for nowhere."""
+class ImageFile:
+    """An image file of the shard, and where its pictures stand among the shard's, None where they are not taken yet."""
 
     content: bytes
-    clean: int = -1
-    noised: int = -1
+    digest: bytes
+    clean: int | ConversationError | None = None
+    noised: int | None = None
 
 
 class Pictures:
-    """The shard's pictures, each opened once: `taken`, as the proxy takes them."""
+    """The shard's pictures, each file read once and each picture made once: `taken`, as the proxy takes them.
+
+    Its methods raise ConversationError where the file cannot be used.
+    """
 
     def __init__(self, settings: Settings, inputs: ProxyInputs, entries: Iterable[dict]):
         self._settings = settings
         self._inputs = inputs
         self._folder = locate(settings.corpus.images) if settings.corpus.images else None
         self.taken: list[Picture] = []
-        self._opened: dict[str, Opened | ConversationError] = {}
+        self._files: dict[str, ImageFile | ConversationError] = {}
         self._embedded = _read_embedded(entries)
 
-    def get(self, conversation: Conversation, noised: bool) -> Opened:
-        """The picture of a conversation, which has none where it has no image.
+    def digest(self, name: str | None) -> bytes | None:
+        """Digest of an image file's bytes; of no image none."""
+        return None if name is None else self._file(name).digest
 
-        Raises:
-            ConversationError: the picture cannot be used.
-        """
-        name = conversation.image
+    def clean(self, name: str | None) -> int:
+        """Where the picture of an image file stands, -1 for no image."""
         if name is None:
-            return Opened(b"")
-        if name not in self._opened:
+            return -1
+        file = self._file(name)
+        if file.clean is None:
             try:
-                self._opened[name] = self._open(name)
+                file.clean = self._take(decode_image(file.content, self._settings.limits.pixels))
             except ConversationError as error:
-                self._opened[name] = _named(name, error)
-        opened = self._opened[name]
-        if isinstance(opened, ConversationError):
-            raise opened
-        if noised and opened.noised < 0:
-            # Opened again: opened pictures are too large to keep a shard's worth of them.
-            image = decode_image(opened.content, self._settings.limits.pixels)
-            attacks = self._settings.attacks
-            pixels = add_noise(np.asarray(image), opened.content, attacks.noise_step, self._settings.seed)
-            opened.noised = self._take(Image.fromarray(pixels))
-        return opened
+                file.clean = _named(name, error)
+        if isinstance(file.clean, ConversationError):
+            raise file.clean
+        return file.clean
 
-    def _open(self, name: str) -> Opened:
-        pixels = self._settings.limits.pixels
-        if name in self._embedded:
-            content = self._embedded[name]
-            image = decode_image(content, pixels)
-        else:
-            content, image = read_image(name, self._folder, pixels)
-        return Opened(content, self._take(image))
+    def noised(self, name: str | None) -> int:
+        """Where the noised picture of an image file stands, -1 for no image."""
+        if name is None:
+            return -1
+        file = self._file(name)
+        if file.noised is None:
+            # Decoded again: decoded pictures are too large to keep a shard's worth of them.
+            image = decode_image(file.content, self._settings.limits.pixels)
+            attacks = self._settings.attacks
+            pixels = add_noise(np.asarray(image), file.content, attacks.noise_step, self._settings.seed)
+            file.noised = self._take(Image.fromarray(pixels))
+        return file.noised
+
+    def _file(self, name: str) -> ImageFile:
+        if name not in self._files:
+            try:
+                content = self._embedded[name] if name in self._embedded else read_image(name, self._folder)
+                self._files[name] = ImageFile(content, hashlib.sha256(content).digest())
+            except ConversationError as error:
+                self._files[name] = _named(name, error)
+        file = self._files[name]
+        if isinstance(file, ConversationError):
+            raise file
+        return file
 
     def _take(self, image: Image.Image) -> int:
         self.taken.append(self._inputs.picture(image))

@@ -16,17 +16,17 @@ class PreparedConversation:
 
     Attributes:
         row: Position in the corpus.
-        format: Its format.
         attack: The attack on it, or None.
         error: Why it cannot be scored, or None.
         versions: Its sequences: the clean one, then the corrupted ones.
+        content: Digest of what is scored (`content_of`), None where it cannot be.
     """
 
     row: int
-    format: str
     attack: str | None
     error: str | None
     versions: tuple[TokenSequence, ...]
+    content: bytes | None
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,15 @@ class PreparedShard:
 
     Attributes:
         name: Name of its part.
-        conversations: In row order.
+        conversations: Those to score, in row order.
         pictures: Those of its sequences, noised ones among them.
+        taken: Rows of the signals table that another run has scored, None where there are none.
     """
 
     name: str
     conversations: tuple[PreparedConversation, ...]
     pictures: tuple[Picture, ...]
+    taken: pa.Table | None = None
 
     def to_row(self) -> dict[str, Any]:
         """One row for Ray Data: a shard arrives whole or not at all, and nothing in it is pickled."""
@@ -49,23 +51,21 @@ class PreparedShard:
             [
                 {
                     "row": item.row,
-                    "format": item.format,
                     "attack": item.attack,
                     "error": item.error,
                     "ids": [version.ids for version in item.versions],
                     "targets": [version.targets for version in item.versions],
                     "images": [version.image for version in item.versions],
+                    "content": item.content,
                 }
                 for item in self.conversations
             ],
             schema=_SCHEMA,
         )
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
         return {
             "name": self.name,
-            "conversations": sink.getvalue().to_pybytes(),
+            "conversations": to_bytes(table),
+            "taken": b"" if self.taken is None else to_bytes(self.taken),
             "shapes": np.array([(*item.pixels.shape, *item.size) for item in self.pictures], dtype=np.int64).ravel(),
             "pixels": b"".join(item.pixels.data for item in self.pictures),
         }
@@ -86,7 +86,6 @@ class PreparedShard:
                 conversations.append(
                     PreparedConversation(
                         row=columns["row"][index].as_py(),
-                        format=columns["format"][index].as_py(),
                         attack=columns["attack"][index].as_py(),
                         error=columns["error"][index].as_py(),
                         versions=tuple(
@@ -97,6 +96,7 @@ class PreparedShard:
                             )
                             for ids, targets, image in versions
                         ),
+                        content=columns["content"][index].as_py(),
                     )
                 )
         pictures, start = [], 0
@@ -105,17 +105,26 @@ class PreparedShard:
             pixels = np.frombuffer(row["pixels"], dtype=np.uint8, count=count, offset=start).reshape(shape)
             pictures.append(Picture(pixels, (height, width)))
             start += count
-        return cls(row["name"], tuple(conversations), tuple(pictures))
+        taken = pa.ipc.open_stream(row["taken"]).read_all() if row["taken"] else None
+        return cls(row["name"], tuple(conversations), tuple(pictures), taken)
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """A table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
 
 
 _SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
-        ("format", pa.string()),
         ("attack", pa.string()),
         ("error", pa.string()),
         ("ids", pa.list_(pa.list_(pa.int32()))),
         ("targets", pa.list_(pa.list_(pa.bool_()))),
         ("images", pa.list_(pa.int32())),
+        ("content", pa.binary(32)),
     ]
 )

@@ -1,7 +1,7 @@
 """Signals, second half: the proxy scores a prepared shard, and its part is written."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from ards_ray import schema
 from ards_ray.config import Settings
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.errors import reason_of
 from ards_ray.proxy.family import ProxyModel
 from ards_ray.proxy.scoring import score_sequences
 from ards_ray.proxy.sequence import SequenceScore, TokenSequence
@@ -65,31 +66,53 @@ def strongest(scores: list[SequenceScore]) -> SequenceScore | None:
     return max(scores[1:], key=lambda score: abs(score.loss - scores[0].loss), default=None)
 
 
+def signals_of(shard: PreparedShard, scored: ScoredShard, width: int) -> pa.Table:
+    """A shard's rows of the signals table, those of another run among them."""
+    table = signals_table([_signals_row(item, scored.scores[item.row]) for item in shard.conversations], width)
+    return table if shard.taken is None else pa.concat_tables([table, shard.taken])
+
+
+def killed_rows(rows: Sequence[int], width: int) -> pa.Table:
+    """Rows of the signals table for conversations that kill the process that scores them."""
+    failed = {"status": "failed", "error": "killed the process that scored it: twice, and alone"}
+    return signals_table([{"row": row, **failed} for row in rows], width)
+
+
 def write_signals(
     run: RunDirectory,
     settings: Settings,
-    shard: PreparedShard,
-    scored: ScoredShard,
-    width: int,
+    name: str,
+    table: pa.Table,
     stage: str,
     started: float,
+    splits: int,
+    taken: int = 0,
 ) -> Part:
     """Write the signals part of a shard.
 
     Rows stand by format, each format a row group, so that one format's vectors can be read alone. Where the part is
     there already its other rows are kept: that is how failed rows are scored again.
+
+    Args:
+        run: The run.
+        settings: The run's settings.
+        name: Name of the part.
+        table: Its rows.
+        stage: Fingerprint of the stage.
+        started: When work on the part began.
+        splits: How often something was computed in halves because it could not be computed whole.
+        taken: Rows that come from another run.
     """
-    path = f"signals/{shard.name}.parquet"
-    table = signals_table([_signals_row(item, scored.scores[item.row]) for item in shard.conversations], width)
-    earlier = run.part(path)
-    splits = scored.splits
-    if earlier is not None and earlier.fingerprint == stage:
-        splits += earlier.details["splits"]
+    path = f"signals/{name}.parquet"
+    before = run.part(path)
+    if before is not None and before.fingerprint == stage and run.exists(path):
+        splits += before.details["splits"]
+        taken += before.details["taken"]
         kept = run.read_table(path)
         table = pa.concat_tables([kept.filter(pc.invert(pc.is_in(kept["row"], table["row"]))), table])
-    conversations = run.read_table(f"conversations/{shard.name}.parquet", ["row", "format", "image", "source"])
+    conversations = run.read_table(f"conversations/{name}.parquet", ["row", "format", "image", "source"])
     images = image_files_digest(settings, conversations, table.filter(pc.equal(table["status"], "ok"))["row"])
-    details = {"splits": splits, "images": images}
+    details = {"splits": splits, "taken": taken, "images": images}
     return write_signals_table(run, path, _by_format(table, conversations), stage, started, details)
 
 
@@ -114,6 +137,7 @@ def write_signals_table(
     counts = {
         "ok": len(scored_formats),
         "failed": len(status) - len(scored_formats),
+        "reasons": dict(Counter(reason_of(error) for error in table["error"].to_pylist() if error is not None)),
         "formats": dict(row_groups),
         "width": table["vector"].type.list_size,
         "scored": dict(Counter(scored_formats)),
@@ -168,6 +192,7 @@ def _signals_row(item: PreparedConversation, scores: list[SequenceScore]) -> dic
         "corruption": item.attack,
         "target_tokens": int(item.versions[0].targets.sum()),
         "sequence_length": len(item.versions[0]),
+        "content": item.content,
     }
 
 

@@ -15,6 +15,7 @@ from ards_ray.selection.clusters import SMALLEST_CLUSTER, cluster_count
 from ards_ray.selection.information import Yardstick, mean_member, member_vectors
 from ards_ray.selection.members import Candidates, difficulty_weights, subgroup_loss, worst_case
 from ards_ray.stages.clusters import read_center, read_centroids, total
+from ards_ray.stages.vectors import places_of_scored
 
 SUBGROUPS = "subgroups/subgroups.parquet"
 MEMBERS = "subgroups/members.parquet"
@@ -61,9 +62,7 @@ def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Setting
         ArdsError: there is no subgroup.
     """
     table = run.read_columns(run.parts("clusters"), schema.CLUSTERS.names)
-    sizes = np.array([part.details["ok"] for part in signals])
-    part_index = np.repeat(np.arange(len(signals)), sizes)
-    places = np.arange(len(part_index)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    part_index, places = places_of_scored(signals)
     order = np.argsort(table["row"].to_numpy(), kind="stable")
     rows = table["row"].to_numpy()[order]
     codes = table["format"].combine_chunks().dictionary_encode()

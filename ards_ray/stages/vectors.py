@@ -69,9 +69,24 @@ def read_places(run: RunDirectory, part: Part, places: Sequence[int]) -> np.ndar
     starts = np.cumsum([0, *part.details["scored"].values()])
     owners = np.searchsorted(starts, places, side="right") - 1
     names = list(part.details["scored"])
-    vectors = np.empty((len(places), part.details["width"]), np.float16)
+    width = part.details["width"]
+    vectors = np.empty((len(places), width), np.float16)
+    if part.vectors:
+        groups = [part.vectors[list(part.details["formats"]).index(name)] for name in names]
+        with run.open_bytes(part) as file:
+            for index, (place, owner) in enumerate(zip(places, owners, strict=True)):
+                file.seek(int(groups[owner] + (place - starts[owner]) * width * HALF_BYTES))
+                vectors[index] = np.frombuffer(file.read_buffer(width * HALF_BYTES), np.float16)
+        return vectors
     for name, rows in scored_vectors(run, part, {names[owner] for owner in owners}):
         number = names.index(name)
         mine = np.flatnonzero(owners == number)
         vectors[mine] = rows[np.asarray(places)[mine] - starts[number]]
     return vectors
+
+
+def places_of_scored(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
+    """Of all scored rows of some parts, in their order: the index of the part, and the place in it (`read_scored`)."""
+    sizes = np.array([part.details["ok"] for part in parts], dtype=np.int64)
+    owners = np.repeat(np.arange(len(parts)), sizes)
+    return owners, np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

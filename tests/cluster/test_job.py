@@ -37,6 +37,7 @@ TABLES = {
         "corruption": pa.string(),
         "target_tokens": pa.int32(),
         "sequence_length": pa.int32(),
+        "content": pa.binary(32),
     },
     "subgroups/subgroups.parquet": {
         "subgroup": pa.string(),
@@ -141,7 +142,7 @@ def test_the_manifest_vouches_for_every_file(finished: Path) -> None:
 def test_nothing_unfinished_stays_behind(finished: Path) -> None:
     """Temporary files of a run fill the disk that holds the vectors."""
     expected = {"config.yaml", "run.json", "manifest", "conversations", "signals", "clusters", "subgroups", "scores"}
-    expected |= {"information", "mixture.json", "failures.jsonl", "summary.json"}
+    expected |= {"information", "mixture.json", "failures.jsonl", "summary.json", ".lease.json.lock"}
     assert {path.name for path in finished.iterdir()} == expected
     assert not [path for path in finished.rglob("*") if path.name.startswith(".")]
 
@@ -149,7 +150,7 @@ def test_nothing_unfinished_stays_behind(finished: Path) -> None:
 def test_run_json_says_what_each_stage_depended_on(finished: Path) -> None:
     """Years later this is how one finds out what a mixture was made of."""
     content = json.loads((finished / "run.json").read_text())
-    assert content["schema_version"] == 2
+    assert content["schema_version"] == 3
     assert list(content["stages"]) == ["conversations", "signals", "clusters", "subgroups", "scores", "mixture"]
     for record in content["stages"].values():
         assert record["complete"]

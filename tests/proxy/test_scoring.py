@@ -16,12 +16,11 @@ from varlen import kernel
 from ards_ray.benchmark.conversations import synthetic_conversations, synthetic_pictures
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round, parse_conversation
-from ards_ray.corpus.images import read_image
+from ards_ray.corpus.images import decode_image
 from ards_ray.proxy.family import load_inputs, load_model
 from ards_ray.proxy.llava import LlavaInputs, LlavaModel
 from ards_ray.proxy.scoring import Scored, score_sequences
 from ards_ray.proxy.sequence import Picture, SequenceScore, TokenSequence
-from ards_ray.storage import locate
 
 SETTINGS = ProxySettings(dtype="float32", device="cpu")
 FAMILIES = ("llama", "mistral", "mistral-window")
@@ -128,7 +127,8 @@ def test_scores_are_the_references(conformance: Path) -> None:
         image = -1
         if "image" in sample:
             image = len(pictures)
-            pictures.append(inputs.picture(read_image(sample["image"], locate(str(conformance)), 10**8)[1]))
+            content = (conformance / sample["image"]).read_bytes()
+            pictures.append(inputs.picture(decode_image(content, 10**8)))
         ids, targets = inputs.encode(rounds_of(sample), pictures[image] if image >= 0 else None, LIMIT)
         sequences.append(TokenSequence(ids, targets, image))
     model = load_model(conformance / "checkpoint", SETTINGS)

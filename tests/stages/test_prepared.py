@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,15 +24,16 @@ def conversations(draw: st.DrawFn) -> PreparedConversation:
     failed = draw(st.booleans())
     return PreparedConversation(
         row=draw(st.integers(0, 2**62)),
-        format=draw(st.sampled_from(["choice", "image", "text"])),
         attack=draw(st.sampled_from([None, "noise", "symbol+permutation"])),
         error=draw(st.text(st.characters(codec="utf-8"), max_size=9)) if failed else None,
         versions=() if failed else tuple(draw(st.lists(sequences(), min_size=1, max_size=3))),
+        content=None if failed else draw(st.binary(min_size=32, max_size=32)),
     )
 
 
 def assert_equal(found: PreparedShard, expected: PreparedShard) -> None:
     assert found.name == expected.name
+    assert found.taken == expected.taken
     assert len(found.pictures) == len(expected.pictures)
     for picture, given_ in zip(found.pictures, expected.pictures, strict=True):
         assert picture.size == given_.size
@@ -40,11 +42,11 @@ def assert_equal(found: PreparedShard, expected: PreparedShard) -> None:
         assert (picture.pixels == given_.pixels).all()
     assert len(found.conversations) == len(expected.conversations)
     for item, wanted in zip(found.conversations, expected.conversations, strict=True):
-        assert (item.row, item.format, item.attack, item.error) == (
+        assert (item.row, item.attack, item.error, item.content) == (
             wanted.row,
-            wanted.format,
             wanted.attack,
             wanted.error,
+            wanted.content,
         )
         assert len(item.versions) == len(wanted.versions)
         for version, sequence in zip(item.versions, wanted.versions, strict=True):
@@ -64,7 +66,8 @@ def pictures(draw: st.DrawFn) -> Picture:
 @given(st.lists(conversations(), max_size=6), st.lists(pictures(), max_size=3))
 def test_a_shard_survives_the_way_to_its_actor(items: Sequence[PreparedConversation], shown: Sequence[Picture]) -> None:
     """A token, a target or a pixel that changes on the way changes scores, and nobody would ever see it."""
-    shard = PreparedShard("part-00007", tuple(items), tuple(shown))
+    taken = pa.table({"row": [len(items)]}) if items else None
+    shard = PreparedShard("part-00007", tuple(items), tuple(shown), taken)
     assert_equal(PreparedShard.from_row(shard.to_row()), shard)
 
 
@@ -77,11 +80,12 @@ def test_a_shard_without_images_or_conversations() -> None:
 def test_a_shard_is_one_row_of_plain_values() -> None:
     """Ray Data cuts tables anywhere: a shard of several rows would reach the actor in pieces."""
     sequence = TokenSequence(np.arange(4, dtype=np.int32), np.arange(4) > 1, -1)
-    shard = PreparedShard("part-00000", (PreparedConversation(3, "text", None, None, (sequence,)),), ())
+    shard = PreparedShard("part-00000", (PreparedConversation(3, None, None, (sequence,), b"3" * 32),), ())
     row = shard.to_row()
     assert {name: type(value) for name, value in row.items()} == {
         "name": str,
         "conversations": bytes,
+        "taken": bytes,
         "shapes": np.ndarray,
         "pixels": bytes,
     }

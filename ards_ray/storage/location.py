@@ -1,5 +1,6 @@
 """Files by path or URL, through pyarrow's filesystems or, for other schemes, fsspec's."""
 
+import mmap
 import os
 import posixpath
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from fsspec.core import url_to_fs
 from pyarrow import fs as pafs
 
 from ards_ray.errors import SettingsError
+from ards_ray.storage.retries import RetryingHandler, retried
 
 
 @dataclass(frozen=True)
 class Location:
-    """A file or folder on a filesystem."""
+    """A file or folder on a filesystem. Calls of a remote one are tried again when they fail for a moment."""
 
     filesystem: pafs.FileSystem
     path: str
@@ -40,6 +42,15 @@ class Location:
         """The file for reads here and there; a local one is mapped into memory."""
         return pa.memory_map(self.path) if self.is_local else self.filesystem.open_input_file(self.path)
 
+    def write(self, content: bytes | mmap.mmap) -> None:
+        """Write the whole file, in one put on an object store."""
+        retried(self._write, content)
+
+    def _write(self, content: bytes | mmap.mmap) -> None:
+        with self.filesystem.open_output_stream(self.path) as stream:
+            # At once: an interrupt between two writes would make the stream end, and the store take half for a file.
+            stream.write(content)
+
 
 def locate(url: str) -> Location:
     """The location of a path or URL; a local path is made absolute.
@@ -52,10 +63,12 @@ def locate(url: str) -> Location:
         return Location(pafs.LocalFileSystem(), path, path)
     try:
         filesystem, path = pafs.FileSystem.from_uri(url)
-        return Location(filesystem, path, path if isinstance(filesystem, pafs.LocalFileSystem) else url)
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            return Location(filesystem, path, path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as not_pyarrow:
         try:
             other, path = url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise SettingsError(f"{url}: cannot be opened ({not_pyarrow}; {error})") from error
-        return Location(pafs.PyFileSystem(pafs.FSSpecHandler(other)), path, url)
+        filesystem = pafs.PyFileSystem(pafs.FSSpecHandler(other))
+    return Location(pafs.PyFileSystem(RetryingHandler(filesystem)), path, url)

@@ -1,0 +1,124 @@
+"""Shards whose process died: scored alone, and halved until the conversation that kills it is found."""
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from ards_ray.cluster.proxy_actor import ProxyActor
+from ards_ray.cluster.resources import Workers
+from ards_ray.config import Settings
+from ards_ray.errors import ArdsError
+from ards_ray.run.directory import RunDirectory
+from ards_ray.stages.score import killed_rows, write_signals
+
+# A single conversation must kill its process so often before it is blamed.
+DEATHS_BLAMED = 2
+NODES_LOST = 3
+
+
+class LoneProxy:
+    """A proxy actor that scores some rows at a time and is replaced when it dies."""
+
+    def __init__(self, create: Callable[[], Any]):
+        self._create = create
+        self._actor: Any = None
+        self._node = ""
+        self.width = 0
+
+    def score(self, name: str, rows: Sequence[int]) -> tuple[pa.Table, int] | None:
+        """Rows of the signals table and the splits, None where the process died of it and not with its node.
+
+        Raises:
+            ArdsError: the proxy's process dies before it has loaded the model.
+        """
+        for _ in range(NODES_LOST):
+            self._start()
+            try:
+                return ray.get(self._actor.score_alone.remote(name, list(rows)))
+            except ray.exceptions.RayActorError:
+                self._actor = None
+                if _is_alive(self._node):
+                    return None
+        return None
+
+    def end(self) -> None:
+        if self._actor is not None:
+            ray.kill(self._actor)
+
+    def _start(self) -> None:
+        for _ in range(NODES_LOST):
+            if self._actor is not None:
+                return
+            actor = self._create()
+            try:
+                self._node, self.width = ray.get(actor.place.remote())
+                self._actor = actor
+            except ray.exceptions.RayActorError as error:
+                cause = error
+        if self._actor is None:
+            raise ArdsError(f"the proxy's process died {NODES_LOST} times while it loaded the model: {cause}")
+
+
+def score_alone(
+    run: RunDirectory,
+    settings: Settings,
+    name: str,
+    rows: Sequence[int],
+    workers: Workers,
+    model: str,
+    stage: str,
+) -> dict[str, Any]:
+    """Score a shard whose process died, and write its part.
+
+    The whole is tried first, in a process of its own. While a piece kills its process it is cut in halves; a single
+    conversation that does so twice becomes a failed row.
+
+    Args:
+        run: The run.
+        settings: The run's settings.
+        name: The shard.
+        rows: Its rows that are to be scored.
+        workers: What a proxy actor takes.
+        model: Digest of the checkpoint.
+        stage: The stage's fingerprint.
+
+    Returns:
+        The counts of `score_shards`, and `killed`: how many conversations killed their process.
+    """
+    started = monotonic()
+    actor: Any = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_restarts=0, max_task_retries=0)(
+        ProxyActor
+    )
+    proxy = LoneProxy(lambda: actor.remote(run.url, settings, model, stage))
+    pieces = [list(rows)]
+    tables: list[pa.Table] = []
+    killers: list[int] = []
+    splits = deaths = 0
+    while pieces:
+        piece = pieces.pop(0)
+        scored = proxy.score(name, piece)
+        if scored is not None:
+            tables.append(scored[0])
+            splits += scored[1]
+            deaths = 0
+        elif len(piece) > 1:
+            splits += 1
+            pieces = [piece[: len(piece) // 2], piece[len(piece) // 2 :], *pieces]
+        else:
+            deaths += 1
+            if deaths < DEATHS_BLAMED:
+                pieces = [piece, *pieces]
+            else:
+                killers += piece
+                deaths = 0
+    proxy.end()
+    table = pa.concat_tables([*tables, killed_rows(killers, proxy.width)])
+    write_signals(run, settings, name, table, stage, started, splits)
+    return {"name": name, "conversations": table.num_rows, "killed": len(killers)}
+
+
+def _is_alive(node: str) -> bool:
+    return any(entry["NodeID"] == node and entry["Alive"] for entry in ray.nodes())

@@ -1,0 +1,296 @@
+"""Whether a run directory is sound: files whole, every conversation once in each table, sums that agree."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from ards_ray import schema
+from ards_ray.errors import ArdsError
+from ards_ray.report.progress import StageProgress
+from ards_ray.report.summary import SUMMARY
+from ards_ray.report.tables import say
+from ards_ray.run.directory import THREADS, Part, RunDirectory
+from ards_ray.run.fingerprint import fingerprint
+from ards_ray.run.state import RunState
+from ards_ray.stages.clusters import CENTER, CENTROIDS
+from ards_ray.stages.inputs import signals_digest
+from ards_ray.stages.mixture import FAILURES, MIXTURE_JSON
+from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS
+from ards_ray.stages.vectors import scored_vectors
+
+CHUNK_BYTES = 1 << 22
+# The exponent of a number in half precision that is infinite or none.
+NOT_FINITE = 0x7C00
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a file of the run."""
+
+    path: str
+    what: str
+
+
+class Unsound(ArdsError):
+    """A run directory has problems."""
+
+
+def verify(url: str, console: Console) -> None:
+    """Check a run directory and say what is wrong with which file; nothing is changed.
+
+    Raises:
+        Unsound: something is wrong.
+        ArdsError: it is no run of this version, or a file cannot be read at all.
+    """
+    run = RunDirectory(url)
+    if not run.exists("run.json"):
+        raise ArdsError(f"{run.url}: no run is there")
+    state = RunState(run)
+    parts = run.finished()
+    with StageProgress(console, "verify", len(parts), "files") as progress:
+        problems = list(find_problems(run, state, parts, progress.advance))
+    for problem in problems:
+        say(console, f"{run.url}/{problem.path}: {problem.what}")
+    unfinished = [name for name, record in state.stages.items() if not record.complete]
+    if unfinished or "mixture" not in state.stages:
+        say(console, "The run is not finished: the same command goes on with it.")
+    if problems:
+        raise Unsound(
+            f"{run.url}: {len(problems):,} problems; delete the files that are named and run the same command again"
+        )
+    conversations = sum(part.rows for part in parts if part.path.startswith("conversations/"))
+    say(console, f"Sound: {len(parts):,} files, {conversations:,} conversations.")
+
+
+def find_problems(
+    run: RunDirectory, state: RunState, parts: Sequence[Part], advance: Callable[[], None]
+) -> Iterator[Problem]:
+    """All problems of a run.
+
+    Args:
+        run: The run.
+        state: What run.json says.
+        parts: Its finished files.
+        advance: Called for each file.
+    """
+    yield from _stage_problems(state)
+    whole = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for part, found in zip(
+            parts, pool.map(lambda part: list(_file_problems(run, state, part)), parts), strict=True
+        ):
+            advance()
+            yield from found
+            if not found:
+                whole.append(part)
+    yield from _unlisted(run, state, parts)
+    if len(whole) == len(parts):
+        # What a damaged file would say of the others is of no use.
+        yield from _row_problems(run, state)
+        yield from _sum_problems(run, state)
+
+
+def _stage_problems(state: RunState) -> Iterator[Problem]:
+    for name, record in state.stages.items():
+        if fingerprint(record.inputs) != record.fingerprint:
+            yield Problem("run.json", f"the fingerprint of {name} is not that of its inputs")
+
+
+def _file_problems(run: RunDirectory, state: RunState, part: Part) -> Iterator[Problem]:
+    location = run.location / part.path
+    if not location.exists():
+        yield Problem(part.path, "missing")
+        return
+    sha, size = sha256(), 0
+    with location.filesystem.open_input_file(location.path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            sha.update(chunk)
+            size += len(chunk)
+    if size != part.bytes:
+        yield Problem(part.path, f"{size:,} bytes, and the manifest says {part.bytes:,}")
+        return
+    if sha.hexdigest() != part.sha256:
+        yield Problem(part.path, "its checksum is not the manifest's")
+        return
+    stage = state.stages.get(_stage_of(part.path))
+    if stage is not None and stage.complete and part.fingerprint != stage.fingerprint:
+        yield Problem(part.path, f"made with other settings or inputs than the rest of {_stage_of(part.path)}")
+    if part.path.endswith(".parquet") and not part.path.startswith("mixture/"):
+        with run.open_table(part.path) as table:
+            yield from _table_problems(part, table)
+
+
+def _table_problems(part: Part, table: pq.ParquetFile) -> Iterator[Problem]:
+    if table.metadata.num_rows != part.rows:
+        yield Problem(part.path, f"{table.metadata.num_rows:,} rows, and the manifest says {part.rows:,}")
+    found = table.schema_arrow
+    expected = _schema_of(part.path, found)
+    if expected is not None and not found.equals(expected):
+        differing = sorted({field.name for field in [*found, *expected] if field not in found or field not in expected})
+        yield Problem(part.path, f"not the schema of its table: {', '.join(differing) or 'the order of its columns'}")
+
+
+def _schema_of(path: str, found: pa.Schema) -> pa.Schema | None:
+    """The schema that a file must have; the length of vectors is its own."""
+    widths = [field.type.list_size for field in found if pa.types.is_fixed_size_list(field.type)]
+    width = widths[0] if widths else 0
+    special = {CENTROIDS: schema.centroids, SUBGROUPS: schema.subgroups, MEMBERS: schema.members}
+    if path in special:
+        return special[path](width)
+    if path == CENTER:
+        return None
+    tables = {
+        "conversations": schema.CONVERSATIONS,
+        "signals": schema.signals(width),
+        "clusters": schema.CLUSTERS,
+        "scores": schema.SCORES,
+        "information": schema.INFORMATION,
+    }
+    return tables[path.split("/")[0]]
+
+
+def _stage_of(path: str) -> str:
+    folder = path.split("/")[0]
+    return {MIXTURE_JSON: "mixture", "information": "mixture"}.get(folder, folder)
+
+
+def _unlisted(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
+    listed = {part.path for part in parts}
+    for path in sorted(run.sizes()):
+        stage = state.stages.get(_stage_of(path))
+        if "/" in path and not path.split("/")[-1].startswith(".") and path not in listed and stage and stage.complete:
+            yield Problem(path, "not in the manifest")
+
+
+def _row_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
+    """Every conversation once in conversations and in signals, every scored one once in what is made of signals."""
+    conversations = run.parts("conversations")
+    count = sum(part.rows for part in conversations)
+    counts = _Rows("conversations", count)
+    for part in conversations:
+        yield from counts.add(part.path, run.read_table(part.path, ["row"])["row"].to_numpy())
+    yield from counts.missing(np.ones(count, dtype=bool), _is_complete(state, "conversations"))
+    owners = {part.name: part for part in conversations}
+    signals = _Rows("signals", count)
+    scored = np.zeros(count, dtype=bool)
+    for part in run.parts("signals"):
+        table = run.read_table(part.path, ["row", "status", "error", "clean_loss", "content"])
+        rows = table["row"].to_numpy()
+        yield from signals.add(part.path, rows)
+        owner = owners.get(part.name)
+        if owner is None or set(rows.tolist()) != set(run.read_table(owner.path, ["row"])["row"].to_pylist()):
+            yield Problem(part.path, "its rows are not those of the conversations part of its name")
+        yield from _signal_problems(run, part, table)
+        inside = rows[(rows >= 0) & (rows < count)]
+        ok = pc.equal(table["status"], "ok").to_numpy()[(rows >= 0) & (rows < count)]
+        scored[inside[ok]] = True
+    yield from signals.missing(np.ones(count, dtype=bool), _is_complete(state, "signals"))
+    for name, stage in (("clusters", "clusters"), ("scores", "scores"), ("information", "mixture")):
+        if not _is_current(run, state, stage):
+            continue
+        found = _Rows(name, count)
+        for part in run.parts(name):
+            yield from found.add(part.path, run.read_table(part.path, ["row"])["row"].to_numpy())
+        yield from found.missing(scored, True)
+
+
+class _Rows:
+    """Which rows of the corpus a table holds, a byte for each."""
+
+    def __init__(self, table: str, count: int):
+        self._table = table
+        self._seen = np.zeros(count, dtype=bool)
+
+    def add(self, path: str, rows: np.ndarray) -> Iterator[Problem]:
+        outside = rows[(rows < 0) | (rows >= len(self._seen))]
+        if len(outside):
+            yield Problem(path, f"row {outside[0]} is not in the corpus")
+        rows = rows[(rows >= 0) & (rows < len(self._seen))]
+        unique, counts = np.unique(rows, return_counts=True)
+        twice = np.concatenate([unique[counts > 1], unique[self._seen[unique]]])
+        if len(twice):
+            yield Problem(path, f"row {twice[0]} stands there for the second time")
+        self._seen[unique] = True
+
+    def missing(self, expected: np.ndarray, complete: bool) -> Iterator[Problem]:
+        lost = np.flatnonzero(expected & ~self._seen)
+        surplus = np.flatnonzero(self._seen & ~expected)
+        if complete and len(lost):
+            yield Problem(self._table, f"{len(lost):,} rows are missing, the first is {lost[0]}")
+        if len(surplus):
+            yield Problem(self._table, f"{len(surplus):,} rows were not scored, the first is {surplus[0]}")
+
+
+def _signal_problems(run: RunDirectory, part: Part, table: pa.Table) -> Iterator[Problem]:
+    status = table["status"].to_pylist()
+    ok = np.array([state == "ok" for state in status], dtype=bool)
+    unknown = {*status} - {"ok", "failed"}
+    if unknown:
+        yield Problem(part.path, f"unknown status {sorted(unknown)[0]!r}")
+    if (int(ok.sum()), int((~ok).sum())) != (part.details["ok"], part.details["failed"]):
+        yield Problem(part.path, "scored and failed rows are not as many as the manifest says")
+        return
+    for column in ("clean_loss", "content"):
+        if (table[column].is_valid().to_numpy() != ok).any():
+            yield Problem(part.path, f"{column} is missing in a scored row, or stands in a failed one")
+    if (table["error"].is_valid().to_numpy() == ok).any():
+        yield Problem(part.path, "error is missing in a failed row, or stands in a scored one")
+    if not np.isfinite(table["clean_loss"].drop_null().to_numpy()).all():
+        yield Problem(part.path, "a loss is not finite")
+    for _, vectors in scored_vectors(run, part):
+        if (vectors.view(np.uint16) & NOT_FINITE == NOT_FINITE).any():
+            yield Problem(part.path, "a vector is not finite")
+            break
+
+
+def _is_complete(state: RunState, stage: str) -> bool:
+    return stage in state.stages and state.stages[stage].complete
+
+
+def _is_current(run: RunDirectory, state: RunState, stage: str) -> bool:
+    """Whether a stage is complete and was made of what the stages before it are now."""
+    if not _is_complete(state, stage):
+        return False
+    before = {"subgroups": "clusters", "scores": "subgroups", "mixture": "scores"}.get(stage)
+    inputs = state.stages[stage].inputs
+    if before is None:
+        return bool(inputs["signals"] == signals_digest(run.parts("signals")))
+    return _is_current(run, state, before) and inputs[before] == state.stages[before].fingerprint
+
+
+def _sum_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
+    """Sums that agree with each other, of a run that is finished."""
+    if not _is_current(run, state, "mixture") or not run.exists(SUMMARY):
+        return
+    summary = run.read_json(SUMMARY)
+    signals = run.parts("signals")
+    information = run.read_columns(run.parts("information"), ["member", "selected"])
+    mixture = [part for part in run.finished() if part.path == MIXTURE_JSON or part.path.startswith("mixture/")]
+    failures = run.part(FAILURES)
+    found: dict[str, Any] = {
+        "conversations": sum(part.rows for part in run.parts("conversations")),
+        "scored": sum(part.details["ok"] for part in signals),
+        "failed": sum(part.details["failed"] for part in signals),
+        "members": int(np.count_nonzero(information["member"].to_numpy())),
+        "selected": int(np.count_nonzero(information["selected"].to_numpy())),
+    }
+    for name, value in found.items():
+        if summary[name] != value:
+            yield Problem(SUMMARY, f"{name}: {summary[name]:,}, and the tables hold {value:,}")
+    if summary["scored"] + summary["failed"] != summary["conversations"]:
+        yield Problem(SUMMARY, "scored and failed are not all conversations")
+    if sum(part.rows for part in mixture) != found["selected"]:
+        yield Problem(mixture[0].path if mixture else "mixture", "not as many conversations as were selected")
+    if failures is None or failures.rows != found["failed"]:
+        yield Problem(FAILURES, "not as many lines as failed conversations")
+    weights = run.read_table(SUBGROUPS, ["weight"])["weight"].to_numpy()
+    if abs(weights.sum() - 1) > 1e-9:
+        yield Problem(SUBGROUPS, f"the weights add up to {weights.sum():.9f}, not to 1")

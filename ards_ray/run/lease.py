@@ -1,0 +1,214 @@
+"""The lease: one driver at a time works on a run."""
+
+import _thread
+import json
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from threading import Event, Thread
+from time import monotonic, sleep, time
+from typing import Any
+
+from ards_ray.errors import ArdsError, RunHeld
+from ards_ray.run.directory import LEASE, RunDirectory
+from ards_ray.storage.exclusive import Content, ExclusiveFile, Replaced, exclusive_file
+
+HEARTBEAT_SECONDS = 5.0
+EXPIRES_SECONDS = 60.0
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who works on the run, as lease.json tells.
+
+    Attributes:
+        host: Name of the machine.
+        namespace: Which of the machine's spaces of process numbers, since containers share machines and names.
+        process: Process number there.
+        started: When that process began, in the machine's own count, None where that is unknown: numbers are used
+            again.
+        token: Different for each lease.
+        since: Seconds since 1970 when the driver began.
+        heartbeat: Seconds since 1970 when it last said that it is alive.
+        expires_seconds: After so long without a heartbeat others take over.
+    """
+
+    host: str
+    namespace: str
+    process: int
+    started: str | None
+    token: str
+    since: float
+    heartbeat: float
+    expires_seconds: float
+
+    @property
+    def holder(self) -> str:
+        return f"process {self.process} on {self.host}"
+
+    def is_dead(self) -> bool:
+        """Whether it is known for sure that the holder lives no more."""
+        if (self.host, self.namespace) != (socket.gethostname(), _namespace()):
+            return False
+        if not _lives(self.process):
+            return True
+        started = _started(self.process)
+        return started is not None and self.started is not None and started != self.started
+
+
+def read_lease(run: RunDirectory) -> Lease | None:
+    """Who works on the run, None if nobody does."""
+    return _parse(run, run.read_bytes(LEASE)) if run.exists(LEASE) else None
+
+
+@contextmanager
+def hold_lease(run: RunDirectory, say: Callable[[str], None]) -> Iterator[None]:
+    """The lease for the time of a `with` block, its heartbeat kept up by a thread.
+
+    Args:
+        run: The run; its folder is there.
+        say: Told why it takes long.
+
+    Raises:
+        RunHeld: another driver holds it, or took it over while this one was asleep.
+    """
+    file = exclusive_file(run.location, LEASE)
+    now = time()
+    mine = Lease(
+        host=socket.gethostname(),
+        namespace=_namespace(),
+        process=os.getpid(),
+        started=_started(os.getpid()),
+        token=uuid.uuid4().hex,
+        since=now,
+        heartbeat=now,
+        expires_seconds=EXPIRES_SECONDS,
+    )
+    heart = _Heart(file, mine, _acquire(run, file, mine, say))
+    heart.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if heart.lost is not None:
+            raise RunHeld(f"{run.url}: {heart.lost}; this driver stops") from None
+        raise
+    finally:
+        heart.stop()
+
+
+def _acquire(run: RunDirectory, file: ExclusiveFile, mine: Lease, say: Callable[[str], None]) -> Content:
+    seen: Lease | None = None
+    seen_at = monotonic()
+    while True:
+        found = file.read()
+        held = None if found is None else _parse(run, found.content)
+        if held is None or held.is_dead() or (held == seen and monotonic() - seen_at >= held.expires_seconds):
+            with suppress(Replaced):
+                return file.replace(found, _bytes(replace(mine, heartbeat=time())))
+            continue
+        if _is_here(held):
+            raise _held(run, held)
+        if seen is None:
+            # Clocks differ between machines: what counts is whether it beats while we look.
+            seen, seen_at = held, monotonic()
+            say(
+                f"{run.url} is held by {held.holder}; waiting up to {held.expires_seconds:g} s for a sign of life "
+                "before this driver takes over."
+            )
+        elif held != seen:
+            raise _held(run, held)
+        sleep(POLL_SECONDS)
+
+
+def _held(run: RunDirectory, held: Lease) -> RunHeld:
+    return RunHeld(
+        f"{run.url}: {held.holder} works on this run; wait until it has finished, stop it, or name another output"
+    )
+
+
+class _Heart:
+    """The thread that says that the driver is alive, and stops it when it no longer holds the lease."""
+
+    def __init__(self, file: ExclusiveFile, mine: Lease, content: Content):
+        self._file = file
+        self._mine = mine
+        self._content = content
+        self._ended = Event()
+        self._thread = Thread(target=self._beat, name="lease", daemon=True)
+        self.lost: str | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        if self.lost is None:
+            # What cannot be deleted expires.
+            with suppress(OSError):
+                self._file.delete(self._content)
+
+    def _beat(self) -> None:
+        last = monotonic()
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            try:
+                self._content = self._file.replace(self._content, _bytes(replace(self._mine, heartbeat=time())))
+                last = monotonic()
+            except Replaced:
+                self.lost = "another driver took this run over"
+            except OSError as error:
+                if monotonic() - last > self._mine.expires_seconds:
+                    self.lost = f"the lease could not be renewed for {self._mine.expires_seconds:g} s ({error})"
+            if self.lost is not None:
+                _thread.interrupt_main()
+                return
+
+
+def _bytes(lease: Lease) -> bytes:
+    return (json.dumps(asdict(lease), indent=2) + "\n").encode()
+
+
+def _parse(run: RunDirectory, content: bytes) -> Lease:
+    try:
+        values: Any = json.loads(content)
+        return Lease(**values)
+    except (ValueError, TypeError) as error:
+        raise ArdsError(
+            f"{run.url}/{LEASE}: damaged ({error}); delete it if no other driver works on this run"
+        ) from error
+
+
+def _is_here(lease: Lease) -> bool:
+    return (lease.host, lease.namespace) == (socket.gethostname(), _namespace())
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _started(process: int) -> str | None:
+    """The boot and the tick of it in which a process began; `ended` of one that only waits to be buried."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as boot, open(f"/proc/{process}/stat", "rb") as stat:
+            # The name stands in parentheses and may hold anything; the state is the third field, the tick the 22nd.
+            fields = stat.read().rpartition(b")")[2].decode().split()
+            return "ended" if fields[0] in "ZX" else f"{boot.read().strip()}/{fields[19]}"
+    except OSError:
+        return None

@@ -1,0 +1,126 @@
+"""Drivers of their own process, on a cluster of their own, that things are done to."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Literal
+
+PATIENCE = 120.0
+SITE = Path(__file__).parent / "faults" / "site"
+Point = Literal[
+    "before the temporary file",
+    "after the temporary file",
+    "after the rename",
+    "before the manifest entry",
+    "between stages",
+    "preparing",
+    "scoring",
+]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens at a point.
+
+    Attributes:
+        point: Where.
+        subject: A regular expression for the path, stage or row (`row 7.`) there.
+        kind: `kill` or `crash` of the process that is there, `kill driver`, `device` lost; else an error of this text.
+        times: How often, over all processes; always if None.
+        run: The run whose driver is killed.
+    """
+
+    point: Point
+    subject: str
+    kind: str = "kill"
+    times: int | None = 1
+    run: str = ""
+
+
+class Driver:
+    """`ards-ray select` in a process of its own."""
+
+    def __init__(self, process: BaseProcess, log: Path):
+        self._process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._process.join()
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Its exit code; negative the signal that ended it."""
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            self.kill()
+            raise AssertionError(f"the driver did not end within {seconds:g} s:\n{self._log.read_text()}")
+        return self._process.exitcode
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    @property
+    def text(self) -> str:
+        """What it printed, spaces and line breaks made one space."""
+        return " ".join(self._log.read_text().split())
+
+
+class Drivers:
+    """Starts drivers; they are forked from a process that has imported all, which saves each some seconds."""
+
+    def __init__(self, address: str, folder: Path):
+        self._address = address
+        self._folder = folder
+        self._faults = folder / "faults.json"
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.cluster.job"])
+        self._count = 0
+
+    def start(self, *arguments: object, address: str | None = None, **environment: str) -> Driver:
+        self._count += 1
+        log = self._folder / f"driver-{self._count}.log"
+        environment = {"RAY_ADDRESS": address or self._address, **environment}
+        process = self._context.Process(target=_drive, args=(list(map(str, arguments)), environment, str(log)))
+        process.start()
+        return Driver(process, log)
+
+    def plan(self, *faults: Fault) -> None:
+        """What is to happen from now on; nothing if nothing is named."""
+        for claimed in self._folder.glob("faults.json.*"):
+            claimed.unlink()
+        temporary = self._folder / "faults.new"
+        temporary.write_text(json.dumps([asdict(fault) for fault in faults]))
+        temporary.rename(self._faults)
+
+
+def _drive(arguments: Sequence[str], environment: dict[str, str], log: str) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.environ.update(environment)
+    from ards_ray.cli import main
+
+    code = main(arguments)
+    sys.stdout.flush()
+    # At once: what the interpreter does at its end is not what is tested, and takes a second.
+    os._exit(code)
+
+
+def wait_for(happened: Any, what: str, seconds: float = PATIENCE) -> None:
+    deadline = monotonic() + seconds
+    while not happened():
+        assert monotonic() < deadline, f"waited in vain for {what}"
+        sleep(0.02)

@@ -1,0 +1,138 @@
+"""Faults for the processes of a test's cluster and its drivers, told by a file that they look at when it matters.
+
+The product knows nothing of this: its functions are wrapped while their modules are imported.
+"""
+
+import functools
+import importlib.util
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FILE = os.environ.get("FAULTS_FILE")
+
+
+def strike(point: str, subject: str) -> None:
+    """Do what the file says of a point: a name of the list in `drivers.py`, and the path or row that it is about."""
+    for number, fault in enumerate(json.loads(Path(FILE).read_text()) if FILE and os.path.exists(FILE) else []):
+        if fault["point"] != point or not re.search(fault["subject"], subject):
+            continue
+        if fault["times"] is not None and not _claim(f"{FILE}.{number}", fault["times"]):
+            continue
+        if fault["kind"] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif fault["kind"] == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif fault["kind"] == "kill driver":
+            os.kill(json.loads(Path(fault["run"], "lease.json").read_text())["process"], signal.SIGKILL)
+        elif fault["kind"] == "device":
+            import torch
+
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        else:
+            raise RuntimeError(fault["kind"])
+
+
+def _claim(name: str, times: int) -> bool:
+    """Whether this is among the first so many times, over all processes."""
+    for index in range(times):
+        try:
+            os.close(os.open(f"{name}.{index}", os.O_CREAT | os.O_EXCL))
+            return True
+        except FileExistsError:
+            continue
+    return False
+
+
+def _directory(module: Any) -> None:
+    publish, record, replace = module.RunDirectory.publish, module.RunDirectory.record, os.replace
+
+    @functools.wraps(publish)
+    def publishing(self: Any, path: str) -> Any:
+        strike("before the temporary file", path)
+        return publish(self, path)
+
+    @functools.wraps(record)
+    def recording(self: Any, path: str, *arguments: Any, **options: Any) -> Any:
+        strike("before the manifest entry", path)
+        return record(self, path, *arguments, **options)
+
+    @functools.wraps(replace)
+    def replacing(source: str, target: str) -> None:
+        strike("after the temporary file", str(target))
+        replace(source, target)
+        strike("after the rename", str(target))
+
+    module.RunDirectory.publish, module.RunDirectory.record, os.replace = publishing, recording, replacing
+
+
+def _state(module: Any) -> None:
+    finish = module.RunState.finish
+
+    @functools.wraps(finish)
+    def finishing(self: Any, stage: str, seconds: float) -> None:
+        finish(self, stage, seconds)
+        strike("between stages", stage)
+
+    module.RunState.finish = finishing
+
+
+def _prepare(module: Any) -> None:
+    prepare = module._prepare
+
+    @functools.wraps(prepare)
+    def preparing(conversation: Any, *arguments: Any) -> Any:
+        strike("preparing", f"row {conversation.row}.")
+        return prepare(conversation, *arguments)
+
+    module._prepare = preparing
+
+
+def _actor(module: Any) -> None:
+    score = module.score_shard
+
+    @functools.wraps(score)
+    def scoring(model: Any, settings: Any, shard: Any) -> Any:
+        for item in shard.conversations:
+            strike("scoring", f"row {item.row}.")
+        return score(model, settings, shard)
+
+    module.score_shard = scoring
+
+
+WRAPPED: dict[str, Callable[[Any], None]] = {
+    "ards_ray.run.directory": _directory,
+    "ards_ray.run.state": _state,
+    "ards_ray.stages.prepare": _prepare,
+    "ards_ray.cluster.proxy_actor": _actor,
+}
+
+
+class Finder:
+    """Finds the modules above as ever, and wraps their functions once they are there."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name not in WRAPPED:
+            return None
+        sys.meta_path.remove(self)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        execute = spec.loader.exec_module
+
+        def executing(module: Any) -> None:
+            execute(module)
+            WRAPPED[name](module)
+
+        spec.loader.exec_module = executing
+        return spec
+
+
+if FILE:
+    sys.meta_path.insert(0, Finder())
