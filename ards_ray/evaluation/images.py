@@ -10,7 +10,7 @@ from PIL import Image
 from ards_ray.corpus.images import decode_image, read_image
 from ards_ray.corpus.parquet import batches_of, open_parquet
 from ards_ray.errors import ConversationError
-from ards_ray.storage import Location, locate
+from ards_ray.storage.location import Location, locate
 
 _BATCH_BYTES = 8 << 20
 
@@ -57,8 +57,11 @@ def open_image(source: ImageSource, folder: Location | None, max_pixels: int) ->
         OSError: the storage failed; worth another try.
     """
     if isinstance(source, FileImage):
-        return read_image(source.path, folder, max_pixels)[1]
-    content = _read_parquet(source) if isinstance(source, ParquetImage) else _read_base64(source)
+        content = read_image(source.path, folder)
+    elif isinstance(source, ParquetImage):
+        content = _read_parquet(source)
+    else:
+        content = _read_base64(source)
     return decode_image(content, max_pixels)
 
 

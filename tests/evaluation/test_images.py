@@ -12,7 +12,7 @@ from PIL import Image
 
 from ards_ray.errors import ConversationError
 from ards_ray.evaluation.images import Base64Image, FileImage, ImageSource, ParquetImage, open_image
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 MANY = 10**8
 

@@ -10,7 +10,7 @@ from pyarrow import fs as pafs
 from ards_ray.corpus.parquet import MAGIC, open_parquet
 from ards_ray.errors import ConversationError, CorpusError, SettingsError
 from ards_ray.evaluation.question import NotEvaluated, Question
-from ards_ray.storage import Location, locate
+from ards_ray.storage.location import Location, locate
 
 Loaded = Iterator[Question | NotEvaluated]
 

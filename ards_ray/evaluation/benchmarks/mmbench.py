@@ -8,7 +8,7 @@ from ards_ray.evaluation.benchmarks.files import Loaded, find_file, letter_index
 from ards_ray.evaluation.benchmarks.tsv import Field, read_tsv
 from ards_ray.evaluation.images import Base64Image
 from ards_ray.evaluation.question import NotEvaluated, Question
-from ards_ray.storage import Location
+from ards_ray.storage.location import Location
 
 _COLUMNS = ("index", "question", "A", "B", "image")
 # A rotation of question i has an index of i plus a multiple of this.

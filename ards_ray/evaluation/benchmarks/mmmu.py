@@ -20,7 +20,7 @@ from ards_ray.evaluation.benchmarks.files import (
 )
 from ards_ray.evaluation.images import ParquetImage
 from ards_ray.evaluation.question import Question
-from ards_ray.storage import Location, locate
+from ards_ray.storage.location import Location, locate
 
 _COLUMNS = ("id", "question", "options", "answer", "question_type")
 _PLACEHOLDER = re.compile(r"<image (\d+)>")

@@ -19,7 +19,7 @@ from ards_ray.evaluation.benchmarks.files import (
 )
 from ards_ray.evaluation.images import FileImage
 from ards_ray.evaluation.question import Question
-from ards_ray.storage import Location
+from ards_ray.storage.location import Location
 
 _PROBLEMS, _SPLITS = "problems.json", "pid_splits.json"
 _SPLIT = "test"

@@ -9,7 +9,7 @@ import pytest
 
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.benchmarks.files import find_file, letter_index, read_json, read_records
-from ards_ray.storage import locate
+from ards_ray.storage.location import locate
 
 
 def test_a_file_or_its_folder(tmp_path: Path) -> None:
