@@ -2,12 +2,14 @@
 
 import base64
 import binascii
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from ards_ray.corpus.images import decode_image, read_image
+from ards_ray.corpus.images import decode_image, lies_inside, read_image
 from ards_ray.corpus.parquet import batches_of, open_parquet
 from ards_ray.errors import ConversationError
 from ards_ray.storage.location import Location, locate
@@ -41,6 +43,31 @@ class Base64Image:
 
 
 ImageSource = FileImage | ParquetImage | Base64Image
+
+
+def image_stamps(sources: Iterable[ImageSource], folder: Location | None) -> Mapping[ImageSource, str]:
+    """For each image what changes when its file does: the file's size and time. Missing files have none.
+
+    Args:
+        sources: Where they lie.
+        folder: The image folder, for image files.
+    """
+    places = {source: place for source in sources if (place := _file_of(source, folder)) is not None}
+    stamps: dict[str, str] = {}
+    by_scheme: dict[str, dict[str, Location]] = defaultdict(dict)
+    for place in places.values():
+        by_scheme[place.url.rpartition("://")[0]][place.url] = place
+    for files in by_scheme.values():
+        filesystem = next(iter(files.values())).filesystem
+        infos = filesystem.get_file_info([place.path for place in files.values()])
+        stamps |= {url: f"{info.size} {info.mtime_ns}" for url, info in zip(files, infos, strict=True)}
+    return {source: stamps[place.url] for source, place in places.items()}
+
+
+def _file_of(source: ImageSource, folder: Location | None) -> Location | None:
+    if not isinstance(source, FileImage):
+        return locate(source.file)
+    return folder / source.path if folder is not None and lies_inside(source.path) else None
 
 
 def open_image(source: ImageSource, folder: Location | None, max_pixels: int) -> Image.Image:

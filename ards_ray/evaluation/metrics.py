@@ -55,11 +55,20 @@ class Metrics:
     exhaustive_requests: int
     exhaustive: bool
 
+    @property
+    def saved(self) -> int:
+        """Requests that stopping at the first wrong order spared."""
+        return self.exhaustive_requests - self.requests
+
     def to_dict(self) -> dict[str, Any]:
         """As results.json has it."""
         columns: dict[str, Any] = {attack: self.accuracy.get(attack) for attack in ATTACKS}
         others = {name: value for name, value in vars(self).items() if name not in ("accuracy", "orders")}
         return columns | others | {"orders": {attack: vars(metrics) for attack, metrics in self.orders.items()}}
+
+
+# Of a benchmark with no question that can be evaluated.
+NO_METRICS = Metrics({}, None, {}, {}, questions=0, requests=0, exhaustive_requests=0, exhaustive=True)
 
 
 def metrics_by_benchmark(answers: Iterable[Answer]) -> dict[str, Metrics]:

@@ -4,7 +4,7 @@ A question counts in a worst-case column only if every order is answered right, 
 The result is that of asking every order. (FoolyourVLLMs stops there too: arXiv 2310.01651, `VLLMs_attack.py`.)
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from ards_ray.evaluation.answers import Answer, Request, judge, request_of
 from ards_ray.evaluation.attacks import Attack, Plan, Series, series_of
@@ -49,7 +49,8 @@ class Waves:
     Args:
         benchmark: Name of the benchmark.
         style: How its questions are written.
-        questions: Questions that can be evaluated, each with an id of its own.
+        questions: Questions that can be evaluated, each with an id of its own. Several waves may share an iterator:
+            each takes its next question from it.
         plan: What is asked.
         width: Questions under way at a time.
         recorded: Answers that are known, and not asked for again.
@@ -63,14 +64,13 @@ class Waves:
         self,
         benchmark: str,
         style: Style,
-        questions: Sequence[Question],
+        questions: Iterable[Question],
         plan: Plan,
         width: int,
         recorded: Recorded | None = None,
     ):
         self._benchmark = benchmark
         self._style = style
-        self._questions = questions
         self._waiting = iter(questions)
         self._plan = plan
         self._width = width
@@ -120,9 +120,8 @@ class Waves:
         self.failed[question.id] = error
 
     def answers(self) -> list[Answer]:
-        """The rows so far: by question, then series, then order, whatever the order in which they came."""
-        tracks = (track for question in self._questions for track in self._tracks.get(question.id, {}).values())
-        return [row for track in tracks for row in track.answers]
+        """The rows so far: by question as they were taken, then series, then order, however the answers came."""
+        return [row for tracks in self._tracks.values() for track in tracks.values() for row in track.answers]
 
     def _start(self, question: Question) -> None:
         series = series_of(question, self._plan)

@@ -17,7 +17,7 @@ from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.proxy.clip import LONGEST_SIDE, tile_positions
 from ards_ray.proxy.llava import LlavaWeights, load_llava_config, vicuna_prompt
 from ards_ray.proxy.loading import load_tokenizer, load_weights
-from ards_ray.proxy.prompt import Prompt, encode_prompt
+from ards_ray.proxy.prompt import Prompt, encode_opening, encode_prompt
 from ards_ray.proxy.sequence import Picture
 
 
@@ -81,6 +81,13 @@ class LlavaNextInputs:
         image = [image_token] * self.positions_of(picture) if picture else []
         prompt = self._template(rounds, self.tokenizer.eos_token)
         return encode_prompt(self.tokenizer, prompt, [self.tokenizer.bos_token_id], image, image_token, limit)
+
+    def encode_question(self, question: str, pictures: Sequence[Picture]) -> np.ndarray:
+        """See `ProxyInputs.encode_question`."""
+        prompt = self._template([Round(question, "")], self.tokenizer.eos_token)
+        image_token = self.config.image_token_index
+        images = [[image_token] * self.positions_of(picture) for picture in pictures]
+        return encode_opening(self.tokenizer, prompt, [self.tokenizer.bos_token_id], images, image_token)
 
 
 class LlavaNextModel(LlavaWeights):

@@ -12,6 +12,7 @@ from ards_ray.evaluation.benchmarks.files import Loaded
 from ards_ray.evaluation.benchmarks.gqa_ood import gqa_reader
 from ards_ray.evaluation.benchmarks.mmbench import mmbench_reader
 from ards_ray.evaluation.benchmarks.mmmu import read_mmmu
+from ards_ray.evaluation.benchmarks.plain import read_plain
 from ards_ray.evaluation.benchmarks.scienceqa import read_scienceqa, read_scienceqa_img
 from ards_ray.evaluation.benchmarks.seed_bench import read_seed_bench
 from ards_ray.evaluation.prompts import LETTER, LETTER_CN, MMMU, PHRASE, Style
@@ -27,6 +28,7 @@ class Benchmark:
 
 
 BENCHMARKS = {
+    "plain": Benchmark(read_plain, LETTER),
     "scienceqa": Benchmark(read_scienceqa, LETTER),
     "scienceqa_img": Benchmark(read_scienceqa_img, LETTER),
     "seed_bench": Benchmark(read_seed_bench, LETTER),
