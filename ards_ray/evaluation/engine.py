@@ -143,6 +143,12 @@ def first_tokens(tokens: Tokens, symbols: Sequence[str]) -> list[int]:
     return ids
 
 
+def decode_answer(inputs: ProxyInputs, ids: Sequence[int]) -> str:
+    """The text of an answer's ids."""
+    text: str = inputs.tokenizer.decode(list(ids), skip_special_tokens=True)
+    return text.strip()
+
+
 def encode_ask(inputs: ProxyInputs, tokens: Tokens, ask: Ask) -> np.ndarray:
     """Token ids int32 [positions] of a request, its images expanded.
 

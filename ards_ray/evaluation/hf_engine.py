@@ -14,6 +14,7 @@ from ards_ray.evaluation.engine import (
     Ask,
     EngineSettings,
     Shown,
+    decode_answer,
     encode_all,
     first_tokens,
     tokens_of,
@@ -118,7 +119,7 @@ class HfEngine:
             hidden = text.embed_tokens(torch.tensor(said, device=device)[:, None])
             places = places[:, :, -1:] + 1
         return [
-            ask.symbols[answer[0]] if first is not None else self.inputs.tokenizer.decode(answer).strip()
+            ask.symbols[answer[0]] if first is not None else decode_answer(self.inputs, answer)
             for ask, first, answer in zip(asks, ranked, answers, strict=True)
         ]
 

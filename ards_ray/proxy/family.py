@@ -17,11 +17,21 @@ from ards_ray.proxy.sequence import Picture
 
 
 class ProxyInputs(Protocol):
-    """The side of a family that runs on CPUs: text to tokens, images to pixels. No weights."""
+    """The side of a family that runs on CPUs: text to tokens, images to pixels. No weights.
+
+    Attributes:
+        config: The checkpoint's configuration, as the library has it.
+        tokenizer: Its tokenizer.
+        hidden_size: Width of the text model.
+        vocabulary: A model says the first so many ids.
+        image_token: The id that stands for a position of a picture.
+    """
 
     config: Any
     tokenizer: Any
     hidden_size: int
+    vocabulary: int
+    image_token: int
 
     def picture(self, image: Image.Image) -> Picture:
         """The image as the vision tower takes it.

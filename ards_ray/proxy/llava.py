@@ -54,6 +54,7 @@ class LlavaInputs:
         self.config = load_llava_config(LlavaConfig, folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
+        self.image_token = self.vocabulary = self.config.image_token_index
 
     def picture(self, image: Image.Image) -> Picture:
         """See `ProxyInputs.picture`."""

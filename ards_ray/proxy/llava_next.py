@@ -44,6 +44,7 @@ class LlavaNextInputs:
         self.config = _load_config(folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
+        self.image_token = self.vocabulary = self.config.image_token_index
         self._template = mistral_prompt if self.config.text_config.model_type == "mistral" else vicuna_prompt
 
     def picture(self, image: Image.Image) -> Picture:

@@ -40,6 +40,8 @@ class QwenInputs:
         self.config = _load_config(folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
+        self.image_token = self.config.image_token_id
+        self.vocabulary = min(len(self.tokenizer), self.config.text_config.vocab_size)
         vision = self.config.vision_config
         self._factor = vision.patch_size * vision.spatial_merge_size
         self._reserved = sorted(self.tokenizer.get_added_vocab())
