@@ -22,6 +22,7 @@ from ards_ray.evaluation.prompts import LETTER, render
 from ards_ray.evaluation.question import Question
 from ards_ray.proxy.clip import Normaliser
 from ards_ray.proxy.llava import LlavaInputs
+from ards_ray.proxy.loading import save_model
 
 QUESTIONS = 120
 _SIDE = 56
@@ -104,7 +105,7 @@ def train_model(folder: Path, seed: int = 42, steps: int = _STEPS) -> None:
         _train(model, inputs, rng, steps, seed)
     finally:
         torch.set_num_threads(threads)
-    model.save_pretrained(folder)
+    save_model(model, folder)
 
 
 @dataclass(frozen=True)

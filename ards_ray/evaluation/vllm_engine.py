@@ -24,7 +24,7 @@ from ards_ray.evaluation.engine import (
 )
 from ards_ray.proxy.checkpoint import SMALL_FILES
 from ards_ray.proxy.family import checkpoint_config, load_inputs
-from ards_ray.proxy.loading import load_weights
+from ards_ray.proxy.loading import load_weights, save_model
 
 # MMMU's questions have at most seven.
 _IMAGES = 8
@@ -102,7 +102,9 @@ def _load(settings: EngineSettings, folder: Path, longest: int) -> Any:
     try:
         from vllm import LLM
     except ImportError as error:
-        raise SettingsError(f"--engine vllm: vLLM cannot be imported ({error}); pip install 'ards-ray[vllm]'") from error
+        raise SettingsError(
+            f"--engine vllm: vLLM cannot be imported ({error}); install 'ards-ray[vllm]'"
+        ) from error
     try:
         return LLM(
             str(folder),
@@ -124,7 +126,7 @@ def _write_merged(settings: EngineSettings, folder: Path, target: Path) -> Path:
     """A checkpoint with the adapter merged: vLLM's own adapters reach the text model alone."""
     # Not through the family, which cuts off what it does not need of the vision tower.
     model = load_weights(AutoModelForImageTextToText, folder, replace(settings.proxy, device="cpu"))
-    model.save_pretrained(target)
+    save_model(model, target)
     for pattern in SMALL_FILES:
         for file in folder.glob(pattern):
             if not (target / file.name).exists() and "index" not in file.name:

@@ -22,6 +22,8 @@ from ards_ray.evaluation.hf_engine import HfEngine
 from ards_ray.proxy.family import load_model
 
 LETTERS = tuple("ABCD")
+# Tokens of their own, and nothing that the model ever says.
+WORDS = ("red", "blue", "star", "circle")
 SIZES = ((200, 70), (60, 190), (56, 56))
 
 
@@ -73,14 +75,16 @@ def test_letters_are_ranked(answering: Any) -> None:
     """The symbol that is likeliest next, even where the model would rather say something else."""
     engine = HfEngine(settings("letters"), answering.model)
     asks = asks_of(engine, answering, 12)
-    # None of these does the model ever say.
-    asks = [Ask(ask.prompt, ask.images, ("red", "blue", "star", "circle")) for ask in asks]
+    asks = [Ask(ask.prompt, ask.images, WORDS) for ask in asks]
     plain = PlainModel(answering.model)
-    ids = [plain.tokenizer(f" {symbol}", add_special_tokens=False).input_ids[0] for symbol in ("red", "blue", "star", "circle")]
+    ids = [
+        plain.tokenizer(f" {symbol}", add_special_tokens=False).input_ids[0]
+        for symbol in WORDS
+    ]
     expected = []
     for ask in asks:
         logits = plain.logits(ask.prompt.removeprefix("<image>\n"), ask.images[0].image)
-        expected.append(("red", "blue", "star", "circle")[int(logits[ids].argmax())])
+        expected.append(WORDS[int(logits[ids].argmax())])
     assert engine.answer(asks) == expected
 
 
