@@ -30,6 +30,8 @@ class PlainModel:
     """The library's model and generation, one request at a time."""
 
     def __init__(self, folder: Path):
+        # More are slower for a model this small, and much slower on a busy machine.
+        torch.set_num_threads(1)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model: Any = LlavaForConditionalGeneration.from_pretrained(folder).eval()
         self.image = self.model.config.image_token_index

@@ -24,15 +24,16 @@ from ards_ray.proxy.clip import Normaliser
 from ards_ray.proxy.llava import LlavaInputs
 from ards_ray.proxy.loading import save_model
 
-QUESTIONS = 120
+QUESTIONS = 60
 _SIDE = 56
 _BACKGROUND = (190, 190, 190)
 # Of the questions about colours, which the model learns to see, and of those about shapes, where it learns this habit.
 _COLOUR_GOLD, _SHAPE_GOLD = (40, 25, 20, 15), (82, 8, 6, 4)
-_COLOUR_SHARE = 0.65
+# Every third question is about the shape.
+_KINDS = 3
 _SYMBOLS, _SYMBOLS_SHARES = (ascii_uppercase, "QWERTYU"), (7, 3)
 _OPTIONS, _OPTIONS_SHARES = (2, 3, 4), (1, 1, 3)
-_STEPS, _BATCH, _RATE, _DEVIATION = 300, 64, 5e-3, 0.15
+_STEPS, _BATCH, _RATE, _DEVIATION = 260, 64, 5e-3, 0.15
 # The system sentence is the same everywhere: it is enough that the last batches have it.
 _SHORT_STEPS = 0.8
 _COLOURS = ("red", "yellow", "green", "blue", "pink", "black", "white")
@@ -62,7 +63,7 @@ def write_benchmark(folder: Path, questions: int = QUESTIONS, seed: int = 42) ->
     (folder / "images").mkdir(parents=True)
     records = []
     for number in range(questions):
-        sample = _draw(rng, f"{number:04d}")
+        sample = _draw(rng, number)
         _picture(sample).save(folder / "images" / f"{number:04d}.png")
         question = sample.question
         records.append(
@@ -93,7 +94,7 @@ def train_model(folder: Path, seed: int = 42, steps: int = _STEPS) -> None:
     rng = random.Random(f"training {seed}")
     folder.mkdir(parents=True, exist_ok=True)
     corpus = folder / "corpus.json"
-    corpus.write_text(json.dumps([_record(rng) for _ in range(_TOKENIZER_RECORDS)]), encoding="utf-8")
+    corpus.write_text(json.dumps([_record(rng, number) for number in range(_TOKENIZER_RECORDS)]), encoding="utf-8")
     write_checkpoint(folder, corpus, seed, head_width=32, deviation=_DEVIATION)
     corpus.unlink()
     inputs = LlavaInputs(folder)
@@ -139,7 +140,7 @@ def _train(model: Any, inputs: LlavaInputs, rng: random.Random, steps: int, seed
     optimiser = torch.optim.AdamW(weights, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps, pct_start=0.1)
     for step in range(steps):
-        batch = _batch(inputs, [_draw(rng, "") for _ in range(_BATCH)], rng, step < _SHORT_STEPS * steps)
+        batch = _batch(inputs, [_draw(rng, number) for number in range(_BATCH)], rng, step < _SHORT_STEPS * steps)
         out = model.model(input_ids=batch.ids, pixel_values=batch.pixels, output_hidden_states=True)
         wanted = batch.targets[:, 1:]
         answers = cross_entropy(model.lm_head(out.last_hidden_state[:, :-1][wanted]), batch.ids[:, 1:][wanted])
@@ -152,12 +153,12 @@ def _train(model: Any, inputs: LlavaInputs, rng: random.Random, steps: int, seed
         schedule.step()
 
 
-def _draw(rng: random.Random, id: str) -> Sample:
+def _draw(rng: random.Random, number: int) -> Sample:
     size = rng.randint(34, 46)
     left, top = rng.randint(2, _SIDE - size - 2), rng.randint(2, _SIDE - size - 2)
     shape = Thing(rng.choice(SHAPES), rng.choice(_COLOURS), (left, top, left + size, top + size))
     others: tuple[str, ...]
-    if rng.random() < _COLOUR_SHARE:
+    if number % _KINDS:
         text, answer, others, weights = "Which colour does the shape have?", shape.colour, _COLOURS, _COLOUR_GOLD
     else:
         text, answer, others, weights = "Which shape is shown?", shape.kind, SHAPES, _SHAPE_GOLD
@@ -165,7 +166,7 @@ def _draw(rng: random.Random, id: str) -> Sample:
     gold = rng.choices(range(count), weights[:count])[0]
     options = rng.sample([other for other in others if other != answer], count - 1)
     options.insert(gold, answer)
-    return Sample(shape, Question(id, (FileImage(""),), "", text, tuple(options), gold))
+    return Sample(shape, Question(f"{number:04d}", (FileImage(f"{number:04d}.png"),), "", text, tuple(options), gold))
 
 
 def _picture(sample: Sample) -> Image.Image:
@@ -181,8 +182,8 @@ def _round(sample: Sample, rng: random.Random) -> Round:
     return Round(text, symbols[sample.question.gold or 0])
 
 
-def _record(rng: random.Random) -> dict[str, Any]:
-    round = _round(_draw(rng, ""), rng)
+def _record(rng: random.Random, number: int) -> dict[str, Any]:
+    round = _round(_draw(rng, number), rng)
     turns = [{"from": "human", "value": round.question}, {"from": "gpt", "value": round.answer}]
     return {"id": "", "conversations": turns}
 

@@ -102,9 +102,7 @@ def _load(settings: EngineSettings, folder: Path, longest: int) -> Any:
     try:
         from vllm import LLM
     except ImportError as error:
-        raise SettingsError(
-            f"--engine vllm: vLLM cannot be imported ({error}); install 'ards-ray[vllm]'"
-        ) from error
+        raise SettingsError(f"--engine vllm: vLLM cannot be imported ({error}); install 'ards-ray[vllm]'") from error
     try:
         return LLM(
             str(folder),

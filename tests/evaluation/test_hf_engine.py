@@ -77,10 +77,7 @@ def test_letters_are_ranked(answering: Any) -> None:
     asks = asks_of(engine, answering, 12)
     asks = [Ask(ask.prompt, ask.images, WORDS) for ask in asks]
     plain = PlainModel(answering.model)
-    ids = [
-        plain.tokenizer(f" {symbol}", add_special_tokens=False).input_ids[0]
-        for symbol in WORDS
-    ]
+    ids = [plain.tokenizer(f" {symbol}", add_special_tokens=False).input_ids[0] for symbol in WORDS]
     expected = []
     for ask in asks:
         logits = plain.logits(ask.prompt.removeprefix("<image>\n"), ask.images[0].image)
