@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from time import monotonic
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 from rich.console import Console
@@ -19,7 +18,7 @@ from ards_ray.cluster.resources import Workers, plan_workers, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
 from ards_ray.errors import RunChanged, SettingsError
-from ards_ray.evaluation.answers import Request, to_table
+from ards_ray.evaluation.answers import RECORDED, Request, to_table
 from ards_ray.evaluation.benchmarks.registry import benchmark_of, read_questions
 from ards_ray.evaluation.engine import EngineSettings
 from ards_ray.evaluation.images import image_stamps
@@ -38,16 +37,6 @@ from ards_ray.storage.location import locate
 
 # Raised when the code changes what a model is asked or how its answer is read.
 VERSION = 1
-
-_RECORDED = pa.schema(
-    [
-        pa.field("benchmark", pa.string(), nullable=False),
-        pa.field("question", pa.string(), nullable=False),
-        pa.field("images", pa.string(), nullable=False),
-        pa.field("prompt", pa.string(), nullable=False),
-        pa.field("answer", pa.string(), nullable=False),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -197,6 +186,8 @@ def _ask(
     console: Console,
 ) -> list[Examination]:
     recorded = _recorded(run, reads)
+    # The number of a part that was written and not entered in the manifest is given again.
+    numbers = count(max((int(part.name.removeprefix("part-")) for part in run.parts("answers")), default=-1) + 1)
     examinations = [
         Examination(
             name,
@@ -221,8 +212,8 @@ def _ask(
             for request, answer in answered
         ]
         if rows:
-            table = pa.Table.from_pylist(rows, schema=_RECORDED)
-            run.write_table(f"answers/part-{uuid4().hex}.parquet", table, stage, monotonic())
+            table = pa.Table.from_pylist(rows, schema=RECORDED)
+            run.write_table(f"answers/part-{next(numbers):06d}.parquet", table, stage, monotonic())
 
     known = sum(map(len, recorded.values()))
     if known:
@@ -232,8 +223,8 @@ def _ask(
         settings.engine, settings.model, settings.score, settings.batch_positions, settings.tensor_parallel
     )
     with StageProgress(console, "asking", None, "requests") as progress:
-        for count in examine(examinations, workers, engine, model, store):
-            progress.advance(count)
+        for answers in examine(examinations, workers, engine, model, store):
+            progress.advance(answers)
     return examinations
 
 

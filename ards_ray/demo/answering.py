@@ -28,7 +28,7 @@ QUESTIONS = 60
 _SIDE = 56
 _BACKGROUND = (190, 190, 190)
 # Of the questions about colours, which the model learns to see, and of those about shapes, where it learns this habit.
-_COLOUR_GOLD, _SHAPE_GOLD = (40, 25, 20, 15), (82, 8, 6, 4)
+_COLOUR_GOLD, _SHAPE_GOLD = (40, 25, 20, 15), (88, 6, 3, 3)
 # Every third question is about the shape.
 _KINDS = 3
 _SYMBOLS, _SYMBOLS_SHARES = (ascii_uppercase, "QWERTYU"), (7, 3)

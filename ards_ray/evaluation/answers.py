@@ -25,6 +25,17 @@ ANSWERS = pa.schema(
     ]
 )
 
+# Answers as they come: what is known without asking again, as long as the images are the same.
+RECORDED = pa.schema(
+    [
+        pa.field("benchmark", pa.string(), nullable=False),
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("images", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("answer", pa.string(), nullable=False),
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Request:

@@ -28,6 +28,11 @@ def print_status(url: str, console: Console) -> None:
     state = RunState(run)
     say(console, f"Run: {run.url}")
     say(console, _driver(lease))
+    evaluation = state.stages.get("answers")
+    if evaluation is not None:
+        answers = sum(part.rows for part in run.parts("answers"))
+        say(console, f"Evaluation: {'done' if evaluation.complete else 'not finished'}, {answers:,} answers.")
+        return
     conversations, signals = run.parts("conversations"), run.parts("signals")
     total = sum(part.rows for part in conversations)
     scored = sum(part.rows for part in signals)

@@ -14,6 +14,8 @@ from rich.console import Console
 
 from ards_ray import schema
 from ards_ray.errors import ArdsError
+from ards_ray.evaluation.answers import ANSWERS, RECORDED
+from ards_ray.report.evaluation import ANSWERS_FILE
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY
 from ards_ray.report.tables import say
@@ -60,14 +62,15 @@ def verify(url: str, console: Console) -> None:
     for problem in problems:
         say(console, f"{run.url}/{problem.path}: {problem.what}")
     unfinished = [name for name, record in state.stages.items() if not record.complete]
-    if unfinished or "mixture" not in state.stages:
+    if unfinished or not {"mixture", "answers"} & set(state.stages):
         say(console, "The run is not finished: the same command goes on with it.")
     if problems:
         raise Unsound(
             f"{run.url}: {len(problems):,} problems; delete the files that are named and run the same command again"
         )
-    conversations = sum(part.rows for part in parts if part.path.startswith("conversations/"))
-    say(console, f"Sound: {len(parts):,} files, {conversations:,} conversations.")
+    table = "answers" if "answers" in state.stages else "conversations"
+    rows = sum(part.rows for part in parts if part.path.startswith(f"{table}/"))
+    say(console, f"Sound: {len(parts):,} files, {rows:,} {table}.")
 
 
 def find_problems(
@@ -142,6 +145,8 @@ def _schema_of(path: str, found: pa.Schema) -> pa.Schema | None:
     """The schema that a file must have; the length of vectors is its own."""
     widths = [field.type.list_size for field in found if pa.types.is_fixed_size_list(field.type)]
     width = widths[0] if widths else 0
+    if path == ANSWERS_FILE:
+        return ANSWERS
     special = {CENTROIDS: schema.centroids, SUBGROUPS: schema.subgroups, MEMBERS: schema.members}
     if path in special:
         return special[path](width)
@@ -153,13 +158,14 @@ def _schema_of(path: str, found: pa.Schema) -> pa.Schema | None:
         "clusters": schema.CLUSTERS,
         "scores": schema.SCORES,
         "information": schema.INFORMATION,
+        "answers": RECORDED,
     }
     return tables[path.split("/")[0]]
 
 
 def _stage_of(path: str) -> str:
     folder = path.split("/")[0]
-    return {MIXTURE_JSON: "mixture", "information": "mixture"}.get(folder, folder)
+    return {MIXTURE_JSON: "mixture", "information": "mixture", ANSWERS_FILE: "answers"}.get(folder, folder)
 
 
 def _unlisted(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:

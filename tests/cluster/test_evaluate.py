@@ -346,3 +346,14 @@ def test_another_model_is_refused(evaluate: Command, arguments: list[object], fi
     assert code == 2
     assert 'score: "letters", was "generate"' in text
     assert results_of(output) == results_of(finished)
+
+
+def test_verify_and_status_know_evaluations(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The other commands on a run directory, on this kind too."""
+    output = Path(shutil.copytree(finished, tmp_path / "run"))
+    assert main(["verify", str(output)]) == 0
+    assert main(["status", str(output)]) == 0
+    assert "Evaluation: done" in capsys.readouterr().out
+    part = next((output / "answers").iterdir())
+    part.write_bytes(part.read_bytes()[:-1])
+    assert main(["verify", str(output)]) == 1
