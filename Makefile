@@ -5,7 +5,7 @@ ENVIRONMENT := .venv/.made
 RUN := .venv/bin
 VLLM := .venv-vllm
 
-.PHONY: demo evaluation test test-vllm check clean
+.PHONY: demo evaluation test test-long test-vllm check clean
 
 demo: $(ENVIRONMENT)
 	$(RUN)/python jobs/select.py
@@ -15,6 +15,9 @@ evaluation: $(ENVIRONMENT)
 
 test: check
 	$(RUN)/pytest
+
+test-long: $(ENVIRONMENT)
+	$(RUN)/pytest -m long --timeout 7200
 
 check: $(ENVIRONMENT)
 	$(RUN)/ruff check .

@@ -153,7 +153,8 @@ def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | Non
     try:
         values = vars(parser.instantiate(parser.parse_args(arguments)))
     except argparse.ArgumentError as error:
-        raise SettingsError(str(error)) from error
+        file = f"--config {options.config}: " if "parsing config" in str(error) else ""
+        raise SettingsError(f"{file}{error}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"--config {options.config}: not a text file in UTF-8 ({error})") from error
     del values["config"]

@@ -2,9 +2,9 @@
 
 import os
 
-# Before Ray is imported: no messages home, and no cluster of the user's.
+# Before Ray is imported: no messages home, and no cluster of the user's or of another test.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ.pop("RAY_ADDRESS", None)
+os.environ["RAY_ADDRESS"] = "local"
 
 import hashlib
 import logging

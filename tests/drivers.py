@@ -5,12 +5,12 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, Literal
+from typing import Literal
 
 PATIENCE = 120.0
 SITE = Path(__file__).parent / "faults" / "site"
@@ -32,33 +32,30 @@ class Fault:
     Attributes:
         point: Where.
         subject: A regular expression for the path, stage or row (`row 7.`) there.
-        kind: `kill` or `crash` of the process that is there, `kill driver`, `device` lost; else an error of this text.
+        kind: `kill` or `crash` of the process that is there, `kill driver`, `device` lost, `file limit` of a kilobyte
+            for the process.
         times: How often, over all processes; always if None.
         run: The run whose driver is killed.
     """
 
     point: Point
     subject: str
-    kind: str = "kill"
+    kind: Literal["kill", "crash", "kill driver", "device", "file limit"] = "kill"
     times: int | None = 1
     run: str = ""
 
 
 class Driver:
-    """`ards-ray select` in a process of its own."""
+    """`ards-ray` in a process of its own."""
 
     def __init__(self, process: BaseProcess, log: Path):
         self._process = process
         self._log = log
 
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
-
     def kill(self) -> None:
         """`kill -9`."""
-        os.kill(self.pid, signal.SIGKILL)
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGKILL)
         self._process.join()
 
     def wait(self, seconds: float = PATIENCE) -> int:
@@ -89,11 +86,10 @@ class Drivers:
         self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.cluster.job"])
         self._count = 0
 
-    def start(self, *arguments: object, address: str | None = None, **environment: str) -> Driver:
+    def start(self, *arguments: object) -> Driver:
         self._count += 1
         log = self._folder / f"driver-{self._count}.log"
-        environment = {"RAY_ADDRESS": address or self._address, **environment}
-        process = self._context.Process(target=_drive, args=(list(map(str, arguments)), environment, str(log)))
+        process = self._context.Process(target=_drive, args=(list(map(str, arguments)), self._address, str(log)))
         process.start()
         return Driver(process, log)
 
@@ -106,11 +102,13 @@ class Drivers:
         temporary.rename(self._faults)
 
 
-def _drive(arguments: Sequence[str], environment: dict[str, str], log: str) -> None:
+def _drive(arguments: Sequence[str], address: str, log: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    os.environ.update(environment)
+    os.environ["RAY_ADDRESS"] = address
+    # multiprocessing takes the path of the parent, which is without it.
+    sys.path.insert(0, str(SITE))
     from ards_ray.cli import main
 
     code = main(arguments)
@@ -119,8 +117,15 @@ def _drive(arguments: Sequence[str], environment: dict[str, str], log: str) -> N
     os._exit(code)
 
 
-def wait_for(happened: Any, what: str, seconds: float = PATIENCE) -> None:
+def wait_for(happened: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     deadline = monotonic() + seconds
     while not happened():
         assert monotonic() < deadline, f"waited in vain for {what}"
         sleep(0.02)
+
+
+def finished_parts(run: Path, table: str) -> dict[str, int]:
+    """Finished parts of a table: when the file of each was written."""
+    entries = sorted((run / "manifest").glob(f"{table}-part-*.json"))
+    paths = [json.loads(entry.read_text())["path"] for entry in entries]
+    return {path: (run / path).stat().st_mtime_ns for path in paths}

@@ -12,9 +12,9 @@ TABLE = """
 corpus.files corpus.images proxy.model proxy.adapter proxy.dtype proxy.device proxy.vector
 attacks.symbol attacks.permutation attacks.noise attacks.symbols attacks.permutations attacks.noise_step
 subgroups.cluster subgroups.perturb subgroups.per_format subgroups.members subgroups.candidates subgroups.criterion
-subgroups.versions vectors.center score.aggregate score.similarity score.temperature
+subgroups.versions subgroups.run vectors.center score.aggregate score.similarity score.temperature
 mixture.budget mixture.exclude_members mixture.quota limits.failed_fraction limits.positions limits.pixels
-runtime.workers runtime.threads runtime.shard_size runtime.batch_positions output seed
+runtime.workers runtime.threads runtime.shard_size runtime.batch_positions runtime.reuse output seed
 """
 KEYS = frozenset(TABLE.split())
 

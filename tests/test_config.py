@@ -28,6 +28,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "candidates": "all",
         "criterion": "loss",
         "versions": "clean",
+        "run": None,
     },
     "vectors": {"center": False},
     "score": {"aggregate": "weighted-sum", "similarity": "mean", "temperature": 1.0},

@@ -55,7 +55,9 @@ def _write_part(arguments: tuple[str, int, np.ndarray, int, str]) -> Part:
     )
     order = np.argsort(formats, kind="stable")
     table = _signals(rows[order], formats[order], width, random)
-    return write_signals_table(run, f"signals/part-{number:05d}.parquet", table, stage, started, {"splits": 0})
+    return write_signals_table(
+        run, f"signals/part-{number:05d}.parquet", table, stage, started, {"splits": 0, "taken": 0}
+    )
 
 
 def _conversations(rows: np.ndarray, names: list[str], random: np.random.Generator) -> pa.Table:
@@ -112,6 +114,7 @@ def _signals(rows: np.ndarray, formats: np.ndarray, width: int, random: np.rando
         "corruption": pa.array(attacks, type=pa.string()),
         "target_tokens": pa.array(random.integers(1, 200, len(rows)), type=pa.int32()),
         "sequence_length": pa.array(random.integers(600, 1400, len(rows)), type=pa.int32()),
+        "content": pa.array([random.bytes(32) for _ in rows], type=pa.binary(32)),
     }
     table = pa.table(columns).cast(schema.signals(width))
     return table.append_column("format", pa.array([FORMATS[code] for code in formats]))

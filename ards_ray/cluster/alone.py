@@ -1,6 +1,6 @@
 """Shards whose process died: scored alone, and halved until the conversation that kills it is found."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -20,10 +20,21 @@ NODES_LOST = 3
 
 
 class LoneProxy:
-    """A proxy actor that scores some rows at a time and is replaced when it dies."""
+    """A proxy actor that scores some rows at a time and is replaced when it dies; a context manager.
 
-    def __init__(self, create: Callable[[], Any]):
-        self._create = create
+    Args:
+        run: The run.
+        settings: The run's settings.
+        workers: What a proxy actor takes.
+        model: Digest of the checkpoint.
+        stage: Fingerprint of the signals.
+    """
+
+    def __init__(self, run: RunDirectory, settings: Settings, workers: Workers, model: str, stage: str):
+        self._kind: Any = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_restarts=0, max_task_retries=0)(
+            ProxyActor
+        )
+        self._arguments = (run.url, settings, model, stage)
         self._actor: Any = None
         self._node = ""
         self.width = 0
@@ -44,7 +55,10 @@ class LoneProxy:
                     return None
         return None
 
-    def end(self) -> None:
+    def __enter__(self) -> "LoneProxy":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         if self._actor is not None:
             ray.kill(self._actor)
 
@@ -52,7 +66,7 @@ class LoneProxy:
         for _ in range(NODES_LOST):
             if self._actor is not None:
                 return
-            actor = self._create()
+            actor = self._kind.remote(*self._arguments)
             try:
                 self._node, self.width = ray.get(actor.place.remote())
                 self._actor = actor
@@ -67,9 +81,8 @@ def score_alone(
     settings: Settings,
     name: str,
     rows: Sequence[int],
-    workers: Workers,
-    model: str,
     stage: str,
+    proxy: LoneProxy,
 ) -> dict[str, Any]:
     """Score a shard whose process died, and write its part.
 
@@ -81,18 +94,13 @@ def score_alone(
         settings: The run's settings.
         name: The shard.
         rows: Its rows that are to be scored.
-        workers: What a proxy actor takes.
-        model: Digest of the checkpoint.
         stage: The stage's fingerprint.
+        proxy: Scores it.
 
     Returns:
         The counts of `score_shards`, and `killed`: how many conversations killed their process.
     """
     started = monotonic()
-    actor: Any = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_restarts=0, max_task_retries=0)(
-        ProxyActor
-    )
-    proxy = LoneProxy(lambda: actor.remote(run.url, settings, model, stage))
     pieces = [list(rows)]
     tables: list[pa.Table] = []
     killers: list[int] = []
@@ -114,7 +122,6 @@ def score_alone(
             else:
                 killers += piece
                 deaths = 0
-    proxy.end()
     table = pa.concat_tables([*tables, killed_rows(killers, proxy.width)])
     write_signals(run, settings, name, table, stage, started, splits)
     return {"name": name, "conversations": table.num_rows, "killed": len(killers)}

@@ -19,7 +19,7 @@ from ards_ray.stages.prepared import PreparedShard
 from ards_ray.stages.reuse import Earlier
 from ards_ray.stages.score import score_shard, strongest
 
-# A shard whose process died is tried once more; after that it is scored alone, which tells why.
+# A shard whose process died is tried once more; after that it is left to be scored alone, which tells why.
 DEATHS_RETRIED = 1
 # Of so many shards at least, and this share of them, the process may die before the job gives up: what kills more than
 # that is not in the conversations.
@@ -27,6 +27,8 @@ DEATHS = 16
 DEATHS_SHARE = 0.05
 # While the proxy computes one shard, the next is unpacked and the one before is written.
 CALLS_PER_ACTOR = 2
+
+_DEATHS = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 
 
 def score_shards(
@@ -38,7 +40,10 @@ def score_shards(
     stage: str,
     earlier: Earlier | None,
 ) -> Iterator[dict[str, Any]]:
-    """Score shards, yielding a small row of counts for each that is written. Shards whose process died are left out.
+    """Score shards, yielding a row of counts for each that is written; those that kill their process are left out.
+
+    A node that is lost takes the shards of its actors along, and the second try of each as well, which finds its actor
+    still missing. So when nodes were lost, all that is left begins another round, as long as rounds get anywhere.
 
     Args:
         run: The run.
@@ -53,40 +58,56 @@ def score_shards(
         ArdsError: the processes of too many shards died.
         Exception: what a shard raised.
     """
-    items = [{"name": name, "rows": None if rows is None else list(rows)} for name, rows in shards.items()]
-    tolerated = max(DEATHS, int(DEATHS_SHARE * len(items)))
-    context = ray.data.DataContext.get_current()
-    before = context.max_errored_blocks
-    context.max_errored_blocks = tolerated
-    try:
-        scored = _pipeline(run, settings, items, workers, model, stage, earlier)
-    finally:
-        context.max_errored_blocks = before
-    try:
-        for row in scored.iter_rows():
-            if row["failure"]:
-                raise unpacked(row["failure"])
-            yield row
-    except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-        raise ArdsError(
-            f"the processes of more than {tolerated} shards died, or one could not start: that is not because of "
-            f"single conversations; see the workers' logs. All that was scored is kept. The last one: {error}"
-        ) from error
+    left = dict(shards)
+    while left:
+        for part in run.parts("signals"):
+            # Written, and its answer lost with a node.
+            if part.fingerprint == stage and part.name in left and left[part.name] is None:
+                del left[part.name]
+                yield {"name": part.name, "conversations": part.rows}
+        before, lost = len(left), _lost_nodes()
+        tolerated = max(DEATHS, int(DEATHS_SHARE * len(left)))
+        died: Exception | None = None
+        try:
+            for row in _pipeline(run, settings, left, workers, model, stage, earlier, tolerated).iter_rows():
+                if row["failure"]:
+                    raise unpacked(row["failure"])
+                del left[row["name"]]
+                yield row
+        except _DEATHS as error:
+            died = error
+        if len(left) < before and _lost_nodes() > lost:
+            continue
+        if died is not None:
+            raise ArdsError(
+                f"the processes of more than {tolerated} shards died, or one could not start: that is not because of "
+                f"single conversations; see the workers' logs. All that was scored is kept. The last one: {died}"
+            ) from died
+        return
+
+
+def _lost_nodes() -> int:
+    return sum(not node["Alive"] for node in ray.nodes())
 
 
 def _pipeline(
     run: RunDirectory,
     settings: Settings,
-    items: Sequence[dict[str, Any]],
+    shards: Mapping[str, Sequence[int] | None],
     workers: Workers,
     model: str,
     stage: str,
     earlier: Earlier | None,
+    tolerated: int,
 ) -> ray.data.Dataset:
-    shared = ray.put((list(items), earlier))
+    items = [{"name": name, "rows": None if rows is None else list(rows)} for name, rows in shards.items()]
+    shared = ray.put((items, earlier))
     prepare: Any = _prepare
     actor: Any = ProxyActor
-    with warnings.catch_warnings():
+    # A dataset keeps the context that it was made in.
+    context = ray.data.DataContext.get_current().copy()
+    context.max_errored_blocks = tolerated
+    with ray.data.DataContext.current(context), warnings.catch_warnings():
         # Ray deprecates free remote arguments; for the number of retries it has no other name yet.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         prepared = ray.data.range(len(items), override_num_blocks=len(items)).map(

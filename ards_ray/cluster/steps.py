@@ -11,7 +11,7 @@ import numpy as np
 import ray
 from rich.console import Console
 
-from ards_ray.cluster.alone import score_alone
+from ards_ray.cluster.alone import LoneProxy, score_alone
 from ards_ray.cluster.parts import map_parts
 from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import plan_workers
@@ -131,16 +131,15 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
         total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
         earlier = job.earlier_rows(stage_inputs)
         with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
-            for row in (
-                score_shards(job.run, job.settings, shards, workers, job.model, stage, earlier) if shards else ()
-            ):
+            for row in score_shards(job.run, job.settings, shards, workers, job.model, stage, earlier):
                 del shards[row["name"]]
                 progress.advance(row["conversations"])
-            for name, rows in shards.items():
-                say(job.console, f"{name}: the process that scored it died; it is scored alone.")
-                row = score_alone(job.run, job.settings, name, rows or _rows(job.run, name), workers, job.model, stage)
-                say(job.console, f"{name}: {row['killed']} of its conversations kill the process that scores them.")
-                progress.advance(row["conversations"])
+            with LoneProxy(job.run, job.settings, workers, job.model, stage) as proxy:
+                for name, rows in shards.items():
+                    say(job.console, f"{name}: the process that scored it died; it is scored alone.")
+                    row = score_alone(job.run, job.settings, name, rows or _rows(job.run, name), stage, proxy)
+                    say(job.console, f"{name}: {row['killed']} of its conversations kill the process that scores them.")
+                    progress.advance(row["conversations"])
     return job.run.parts("signals")
 
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from ards_ray.report.tables import print_failures, say, table_of
+from ards_ray.report.tables import print_failures, say, shown, table_of
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.state import RunState, versions
 from ards_ray.stages.mixture import MIXTURE_JSON, Composition, Selection
@@ -101,11 +100,11 @@ def _composition(title: str, corpus: Mapping[str, int], mixture: Mapping[str, in
     table = table_of(title, "corpus", "%", "mixture", "%")
     whole, chosen = sum(corpus.values()), sum(mixture.values())
     rows = sorted(corpus, key=lambda name: (-corpus[name], name))
-    shown = [(escape(name), corpus[name], mixture.get(name, 0)) for name in rows[:LARGEST]]
+    entries = [(shown(name), corpus[name], mixture.get(name, 0)) for name in rows[:LARGEST]]
     if others := rows[LARGEST:]:
         name = f"({len(others):,} others)"
-        shown.append((name, sum(corpus[item] for item in others), sum(mixture.get(item, 0) for item in others)))
-    for name, before, after in shown:
+        entries.append((name, sum(corpus[item] for item in others), sum(mixture.get(item, 0) for item in others)))
+    for name, before, after in entries:
         table.add_row(name, f"{before:,}", _percent(before, whole), f"{after:,}", _percent(after, chosen))
     table.add_section()
     table.add_row("all", f"{whole:,}", "", f"{chosen:,}", "")

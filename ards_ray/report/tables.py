@@ -17,6 +17,11 @@ def table_of(first: str, *others: str) -> Table:
     return table
 
 
+def shown(text: str) -> str:
+    """A text of the corpus, to be shown as it is: without markup, and without what steers a terminal."""
+    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
+
+
 def say(console: Console, text: str) -> None:
     """A line as it is. Paths are not broken: they are there to be copied."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -26,5 +31,5 @@ def print_failures(reasons: Mapping[str, int], console: Console) -> None:
     """Failures by reason, most frequent first."""
     table = table_of("failed because", "conversations")
     for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(escape(reason), f"{count:,}")
+        table.add_row(shown(reason), f"{count:,}")
     console.print(table)

@@ -178,12 +178,14 @@ def _unlisted(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iter
 
 def _row_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
     """Every conversation once in conversations and in signals, every scored one once in what is made of signals."""
+    if not _is_complete(state, "conversations"):
+        return
     conversations = run.parts("conversations")
     count = sum(part.rows for part in conversations)
     counts = _Rows("conversations", count)
     for part in conversations:
         yield from counts.add(part.path, run.read_table(part.path, ["row"])["row"].to_numpy())
-    yield from counts.missing(np.ones(count, dtype=bool), _is_complete(state, "conversations"))
+    yield from counts.missing(np.ones(count, dtype=bool), True)
     owners = {part.name: part for part in conversations}
     signals = _Rows("signals", count)
     scored = np.zeros(count, dtype=bool)

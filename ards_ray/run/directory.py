@@ -268,7 +268,7 @@ class RunDirectory:
         ]
         with ThreadPoolExecutor(THREADS) as pool:
             entries = list(pool.map(lambda name: self.read_json(f"{MANIFEST}/{name}"), sorted(names)))
-        return sorted((Part(**entry) for entry in entries), key=lambda part: part.path)
+        return sorted(map(self._part, entries), key=lambda part: part.path)
 
     def finish_times(self, table: str) -> dict[str, float]:
         """When each part of a table was finished, in seconds since 1970, by path."""
@@ -279,7 +279,17 @@ class RunDirectory:
 
     def part(self, path: str) -> Part | None:
         """The manifest entry of one file, or None where it is not finished."""
-        return Part(**self.read_json(_entry(path))) if self.exists(_entry(path)) else None
+        return self._part(self.read_json(_entry(path))) if self.exists(_entry(path)) else None
+
+    def _part(self, entry: Any) -> Part:
+        try:
+            part = Part(**entry)
+            inside = not posixpath.isabs(part.path) and ".." not in part.path.split("/")
+        except (TypeError, AttributeError) as error:
+            raise ArdsError(f"{self.url}/{MANIFEST}: an entry is damaged ({error}); run `ards-ray verify`") from error
+        if not inside:
+            raise ArdsError(f"{self.url}/{MANIFEST}: an entry names {part.path}, which is not in the run")
+        return part
 
     @contextmanager
     def open_table(self, path: str) -> Iterator[pq.ParquetFile]:

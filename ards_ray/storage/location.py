@@ -10,7 +10,7 @@ from fsspec.core import url_to_fs
 from pyarrow import fs as pafs
 
 from ards_ray.errors import SettingsError
-from ards_ray.storage.retries import RetryingHandler, retried
+from ards_ray.storage.retries import FSSpecHandler, RetryingHandler, retried
 
 
 @dataclass(frozen=True)
@@ -70,5 +70,5 @@ def locate(url: str) -> Location:
             other, path = url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise SettingsError(f"{url}: cannot be opened ({not_pyarrow}; {error})") from error
-        filesystem = pafs.PyFileSystem(pafs.FSSpecHandler(other))
+        filesystem = pafs.PyFileSystem(FSSpecHandler(other))
     return Location(pafs.PyFileSystem(RetryingHandler(filesystem)), path, url)

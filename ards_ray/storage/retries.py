@@ -80,7 +80,10 @@ class RetriedFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._size - self._position)
-        content = retried(self._read_at, self._position, left if size is None or size < 0 else min(size, left))
+        wanted = left if size is None or size < 0 else min(size, left)
+        if not wanted:
+            return b""
+        content = retried(self._read_at, self._position, wanted)
         self._position += len(content)
         return content
 
@@ -102,6 +105,22 @@ class RetriedFile(io.RawIOBase):
         except OSError:
             self._file = None
             raise
+
+
+class FSSpecHandler(pafs.FSSpecHandler):  # type: ignore[misc]
+    """fsspec's filesystems; pyarrow's own handler takes a folder for empty while its storage fails."""
+
+    def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
+        # Others write into the folder as well: what was listed before does not count.
+        self.fs.invalidate_cache()
+        try:
+            entries = self.fs.ls(selector.base_dir, detail=True)
+        except FileNotFoundError:
+            if selector.allow_not_found:
+                return []
+            raise
+        base = self.fs._strip_protocol(selector.base_dir)
+        return [self._create_file_info(entry["name"], entry) for entry in entries if entry["name"] != base]
 
 
 class RetryingHandler(pafs.FileSystemHandler):  # type: ignore[misc]

@@ -3,50 +3,106 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drivers import SITE, Driver, Drivers
+from tables import read_table
 
-SETTINGS = ("subgroups.per_format=2", "subgroups.members=3", "runtime.shard_size=16", "runtime.workers=1")
+SETTINGS = ("subgroups.per_format=1", "subgroups.members=3", "runtime.shard_size=4", "runtime.workers=1")
+CONVERSATIONS = 48
+BUCKET = "bucket"
+LEDGER: list[tuple[str, int, int, str]] = []
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A generated corpus and checkpoint."""
+
+    corpus: Path
+    images: Path
+    model: Path
 
 
 @pytest.fixture(scope="session")
-def drivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drivers]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """A corpus of twelve shards or so, and a tiny random LLaVA."""
+    from ards_ray.demo.checkpoint import write_checkpoint
+    from ards_ray.demo.corpus import write_corpus
+
+    folder = tmp_path_factory.mktemp("small")
+    corpus, images = write_corpus(folder, conversations=CONVERSATIONS)
+    write_checkpoint(folder / "checkpoint", corpus)
+    return Inputs(corpus, images, folder / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """An S3 server on this machine, as the environment names it; gives the URL of its bucket."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow import fs
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "anyone",
+        "AWS_SECRET_ACCESS_KEY": "anything",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    fs.S3FileSystem(allow_bucket_creation=True, endpoint_override=f"http://{host}:{port}").create_dir(BUCKET)
+    yield f"s3://{BUCKET}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Ray of two CPUs whose processes look at the planned faults; nodes can join it and leave it."""
     from ray.cluster_utils import Cluster
 
-    folder = tmp_path_factory.mktemp("drivers")
     kept = dict(os.environ)
     os.environ["PYTHONPATH"] = str(SITE)
-    os.environ["FAULTS_FILE"] = str(folder / "faults.json")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield Drivers(cluster.address, folder)
+    os.environ["FAULTS_FILE"] = str(tmp_path_factory.mktemp("faults") / "faults.json")
+    # A node that is lost is known to be so within seconds, not half a minute.
+    health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 6}
+    head = {"num_cpus": 2, "include_dashboard": False, "_system_config": health}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    yield cluster
     cluster.shutdown()
     os.environ.clear()
     os.environ.update(kept)
 
 
-@pytest.fixture(autouse=True)
-def no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test begins and ends without."""
-    if "drivers" in request.fixturenames:
-        request.getfixturevalue("drivers").plan()
-    yield
-    if "drivers" in request.fixturenames:
-        request.getfixturevalue("drivers").plan()
+@pytest.fixture(scope="session")
+def all_drivers(cluster: Any) -> Drivers:
+    return Drivers(cluster.address, Path(os.environ["FAULTS_FILE"]).parent)
+
+
+@pytest.fixture
+def drivers(all_drivers: Drivers) -> Iterator[Drivers]:
+    """Each test begins and ends without faults."""
+    all_drivers.plan()
+    yield all_drivers
+    all_drivers.plan()
 
 
 @pytest.fixture(scope="session")
-def select(drivers: Drivers, demo_inputs: Any) -> Callable[..., Driver]:
-    """Starts the command on the demo's inputs, unless others are named, with small shards."""
+def select(all_drivers: Drivers, small: Inputs) -> Callable[..., Driver]:
+    """Starts the command on the small corpus, unless other inputs are named, with small shards."""
 
-    def start(output: object, *arguments: object, **environment: str) -> Driver:
+    def start(output: object, *arguments: object) -> Driver:
         named = set(map(str, arguments))
-        inputs = {"--corpus": demo_inputs.corpus, "--images": demo_inputs.images, "--model": demo_inputs.model}
+        inputs = {"--corpus": small.corpus, "--images": small.images, "--model": small.model}
         options = [part for name, value in inputs.items() if name not in named for part in (name, value)]
         assigned = [part for setting in SETTINGS for part in ("--set", setting)]
-        return drivers.start("select", "--output", output, *options, *assigned, *arguments, **environment)
+        command = ("select", "--output", output, *options, *assigned, *arguments)
+        return all_drivers.start(*command)
 
     return start
 
@@ -64,3 +120,52 @@ def undisturbed(select: Callable[..., Driver], tmp_path_factory: pytest.TempPath
 def copied(undisturbed: Path, tmp_path: Path) -> Path:
     """A copy of the undisturbed run, to do what one likes with."""
     return Path(shutil.copytree(undisturbed, tmp_path / "run"))
+
+
+@pytest.fixture
+def assert_same(undisturbed: Path) -> Callable[..., None]:
+    """Asserts that a run is sound and came to what the undisturbed one came to; notes it for the closing table."""
+
+    def check(run: Path, fault: str, tries: int, redone: str) -> None:
+        assert (run / "mixture.json").read_bytes() == (undisturbed / "mixture.json").read_bytes()
+        for table in ("conversations", "signals", "information"):
+            found, wanted = read_table(run, table), read_table(undisturbed, table)
+            for column in wanted.column_names:
+                # The corpus may have been read from elsewhere.
+                assert column == "source" or found[column].equals(wanted[column]), (table, column)
+        assert problems(run) == ""
+        lost = read_table(undisturbed, "signals").num_rows - read_table(run, "signals").num_rows
+        LEDGER.append((fault, tries, lost, redone))
+
+    return check
+
+
+def problems(run: object) -> str:
+    """What `ards-ray verify` finds, nothing where the run is sound."""
+    from ards_ray.cli import main
+
+    printed = StringIO()
+    with redirect_stdout(printed):
+        code = main(["verify", str(run)])
+    return "" if code == 0 else printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def note() -> Callable[[str, int, int, str], None]:
+    """Adds a line to the closing table: a fault, how often it happened, what was lost, what was redone."""
+    return lambda *line: LEDGER.append(line)
+
+
+@pytest.fixture(scope="session")
+def verify() -> Callable[[object], str]:
+    return problems
+
+
+@pytest.hookimpl
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if LEDGER:
+        terminalreporter.section("faults")
+        terminalreporter.write_line("| fault | tries | conversations lost | redone |")
+        terminalreporter.write_line("|---|---|---|---|")
+        for fault, tries, lost, redone in LEDGER:
+            terminalreporter.write_line(f"| {fault} | {tries} | {lost} | {redone} |")

@@ -1,0 +1,132 @@
+"""Another corpus against a finished run's subgroups, and a corpus part of which was scored before."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tables import read_summary, read_table, times
+
+TOLERANCE = 1e-6
+
+
+def write_corpus(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.write_text(json.dumps(records))
+    return path
+
+
+@pytest.fixture(scope="module")
+def centred(job: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with centred vectors, whose scores need more than the subgroups."""
+    run = tmp_path_factory.mktemp("centred") / "run"
+    outcome = job(run, settings=["vectors.center=true", "score.similarity=max"])
+    assert outcome.code == 0, outcome.text
+    return run
+
+
+@pytest.mark.parametrize("kind", ["finished", "centred"])
+def test_scores_are_those_of_the_run_that_the_subgroups_come_from(
+    kind: str, command: Any, demo_inputs: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Corpora that are scored one after the other are compared by these scores."""
+    source = request.getfixturevalue(kind)
+    records = json.loads(demo_inputs.corpus.read_text())[50:90]
+    corpus = write_corpus(tmp_path / "new.json", [{**record, "id": "new"} for record in records])
+    outcome = command(
+        "--subgroups", source, "--corpus", corpus, "--images", demo_inputs.images, "--output", tmp_path / "run"
+    )
+    assert outcome.code == 0, outcome.text
+    before = {row["row"]: row for row in read_table(source, "information").to_pylist()}
+    after = read_table(tmp_path / "run", "information").to_pylist()
+    assert len(after) == 40
+    for row in after:
+        expected = before[row["row"] + 50]
+        assert abs(row["score"] - expected["score"]) < TOLERANCE
+        assert row["subgroup"] == expected["subgroup"]
+        assert not row["member"]
+    signals = read_table(tmp_path / "run", "signals")
+    # One clean pass: nothing is corrupted.
+    assert signals["corruption"].null_count == signals["corrupted_loss"].null_count == 40
+    assert (
+        len(json.loads((tmp_path / "run" / "mixture.json").read_text())) == read_summary(tmp_path / "run")["selected"]
+    )
+    assert read_summary(tmp_path / "run")["selected"] == 12
+    before_times = times(tmp_path / "run")
+    again = command(
+        "--subgroups", source, "--corpus", corpus, "--images", demo_inputs.images, "--output", tmp_path / "run"
+    )
+    assert "Nothing to do" in again.text, again.text
+    assert times(tmp_path / "run") == before_times
+
+
+def test_another_proxy_or_other_vectors_are_refused(
+    finished: Path, command: Any, demo_inputs: Any, tmp_path: Path
+) -> None:
+    """Scores by two models would be compared as if they were by one."""
+    model = Path(shutil.copytree(demo_inputs.model, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"_note": "trained further"}))
+    new = ("--subgroups", finished, "--corpus", demo_inputs.corpus, "--images", demo_inputs.images)
+    outcome = command(*new, "--model", model, "--output", tmp_path / "a")
+    assert outcome.code == 2
+    assert "proxy.model: " in outcome.text
+    outcome = command(*new, "--set", "proxy.vector=last-token", "--output", tmp_path / "b")
+    assert outcome.code == 2
+    assert "proxy.vector: " in outcome.text
+    outcome = command("--subgroups", tmp_path / "nowhere", "--corpus", demo_inputs.corpus, "--output", tmp_path / "c")
+    assert outcome.code == 2
+    assert f"{tmp_path}/nowhere: no run is there" in outcome.text
+
+
+def test_of_a_corpus_that_grew_only_what_is_new_is_scored(
+    job: Any, finished: Path, demo_inputs: Any, tmp_path: Path
+) -> None:
+    """Corpora grow by a tenth each month; scoring them anew each month costs ten times as much."""
+    records = json.loads(demo_inputs.corpus.read_text())
+    known = records[: len(records) * 10 // 11]
+    # Files and ids are others, pictures lie elsewhere: the content is the same.
+    images = Path(shutil.copytree(demo_inputs.images, tmp_path / "moved" / "pictures"))
+    corpus = write_corpus(tmp_path / "known.json", [{**record, "id": f"other-{record['id']}"} for record in known])
+    first = job(tmp_path / "first", "--corpus", corpus, "--images", images)
+    assert first.code == 0, first.text
+    outcome = job(tmp_path / "grown", "--reuse", tmp_path / "first")
+    assert outcome.code == 0, outcome.text
+    summary = read_summary(tmp_path / "grown")
+    computed = summary["conversations"] - summary["taken"]
+    assert computed <= 0.12 * summary["conversations"]
+    assert f"the scores of {summary['taken']:,} conversations were taken over" in outcome.text
+    found, wanted = read_table(tmp_path / "grown", "signals"), read_table(finished, "signals")
+    for name in ("row", "status", "content", "corruption", "target_tokens", "sequence_length", "clean_correct"):
+        assert found[name].equals(wanted[name]), name
+    for name in ("clean_loss", "corrupted_loss"):
+        pairs = zip(found[name].to_pylist(), wanted[name].to_pylist(), strict=True)
+        assert all((a is None) == (b is None) and (a is None or abs(a - b) < 1e-5) for a, b in pairs), name
+    assert (tmp_path / "grown" / "mixture.json").read_bytes() == (finished / "mixture.json").read_bytes()
+
+
+def test_a_changed_picture_or_text_is_new(job: Any, finished: Path, demo_inputs: Any, tmp_path: Path) -> None:
+    """The score of another picture under the same name would be taken for its own."""
+    records = json.loads(demo_inputs.corpus.read_text())
+    images = Path(shutil.copytree(demo_inputs.images, tmp_path / "images"))
+    name = next(record["image"] for record in records if "image" in record)
+    Image.new("RGB", (40, 30), "red").save(images / name)
+    touched = {row for row, record in enumerate(records) if record.get("image") == name}
+    text = next(row for row, record in enumerate(records) if "image" not in record)
+    records[text]["conversations"][1]["value"] += " indeed"
+    corpus = write_corpus(tmp_path / "corpus.json", records)
+    outcome = job(tmp_path / "run", "--corpus", corpus, "--images", images, "--reuse", finished)
+    assert outcome.code == 0, outcome.text
+    before = read_table(finished, "signals")["content"].to_pylist()
+    after = read_table(tmp_path / "run", "signals")["content"].to_pylist()
+    assert {row for row in range(140) if before[row] != after[row]} == touched | {text}
+    assert read_summary(tmp_path / "run")["taken"] == 140 - len(touched) - 1
+
+
+def test_signals_with_other_settings_are_not_taken(job: Any, finished: Path, tmp_path: Path) -> None:
+    """Losses under another corruption are other losses."""
+    outcome = job(tmp_path / "run", "--reuse", finished, settings=["attacks.noise_step=100"])
+    assert outcome.code == 2
+    assert "attacks.noise_step: 100, was 300" in outcome.text
+    assert not (tmp_path / "run" / "signals").exists()

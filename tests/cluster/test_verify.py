@@ -1,0 +1,176 @@
+"""Verify finds what is wrong with a run, and names the file; status tells how far it is."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from ards_ray.cli import main
+from ards_ray.run.directory import RunDirectory
+
+SIGNALS = "signals/part-00001.parquet"
+
+
+@pytest.fixture
+def check(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Exit code and text of a command on a run."""
+
+    def run(command: str, directory: object) -> tuple[int, str]:
+        capsys.readouterr()
+        code = main([command, str(directory)])
+        printed = capsys.readouterr()
+        return code, " ".join((printed.out + printed.err).split())
+
+    return run
+
+
+def rewrite(run: Path, path: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change a table and its manifest entry, so that only what it says is wrong."""
+    directory = RunDirectory(str(run))
+    part = directory.part(path)
+    assert part is not None
+    table = change(pq.read_table(run / path))
+    groups = list(part.details.get("formats", {}).values())
+    directory.write_table(path, table, part.fingerprint, 0.0, part.details, groups)
+
+
+def entry(run: Path, name: str, **values: object) -> None:
+    file = run / "manifest" / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def set_value(table: pa.Table, column: str, value: object, row: int = 0) -> pa.Table:
+    values = table[column].to_pylist()
+    values[row] = value
+    index = table.schema.get_field_index(column)
+    return table.set_column(index, table.schema.field(column), pa.array(values, type=table.schema.field(column).type))
+
+
+def flip(run: Path) -> None:
+    content = bytearray((run / SIGNALS).read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / SIGNALS).write_bytes(content)
+
+
+def cut(run: Path) -> None:
+    content = (run / SIGNALS).read_bytes()
+    (run / SIGNALS).write_bytes(content[:-100])
+
+
+def change_summary(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"selected": summary["selected"] + 1}))
+
+
+def change_run_file(run: Path) -> None:
+    content = json.loads((run / "run.json").read_text())
+    content["stages"]["signals"]["inputs"]["seed"] = 7
+    (run / "run.json").write_text(json.dumps(content))
+
+
+def repeat_row(run: Path) -> None:
+    rewrite(run, SIGNALS, lambda table: set_value(table, "row", table["row"][1].as_py()))
+
+
+def shorten(run: Path) -> None:
+    rewrite(run, "information/part-00000.parquet", lambda table: table.slice(1))
+
+
+def spoil_loss(run: Path) -> None:
+    rewrite(run, SIGNALS, lambda table: set_value(table, "clean_loss", float("nan")))
+
+
+def spoil_vector(run: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        vectors = table["vector"].to_pylist()
+        vectors[0][3] = float("inf")
+        index = table.schema.get_field_index("vector")
+        return table.set_column(index, "vector", pa.array(vectors, type=table.schema.field("vector").type))
+
+    rewrite(run, SIGNALS, change)
+
+
+def spoil_status(run: Path) -> None:
+    rewrite(run, SIGNALS, lambda table: set_value(table, "status", "failed"))
+
+
+def other_type(run: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        return table.set_column(0, "row", pc.cast(table["row"], pa.int32()))
+
+    rewrite(run, "scores/part-00000.parquet", change)
+
+
+def spoil_weight(run: Path) -> None:
+    rewrite(run, "subgroups/subgroups.parquet", lambda table: set_value(table, "weight", 0.9))
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a bit flipped": (flip, f"{SIGNALS}: its checksum is not the manifest's"),
+    "cut": (cut, f"{SIGNALS}: "),
+    "gone": (lambda run: (run / SIGNALS).unlink(), f"{SIGNALS}: missing"),
+    "not listed": (lambda run: (run / "manifest/scores-part-00000.json").unlink(), "scores/part-00000.parquet: not in"),
+    "another stage's": (
+        lambda run: entry(run, "clusters-part-00000.json", fingerprint="f" * 64),
+        "clusters/part-00000.parquet: made with other settings",
+    ),
+    "rows": (lambda run: entry(run, "signals-part-00001.json", rows=1), f"{SIGNALS}: "),
+    "a sum": (change_summary, "summary.json: selected: "),
+    "inputs": (change_run_file, "run.json: the fingerprint of signals is not that of its inputs"),
+    "a row twice": (repeat_row, f"{SIGNALS}: row "),
+    "a row lost": (shorten, "information: 1 rows are missing"),
+    "a loss": (spoil_loss, f"{SIGNALS}: a loss is not finite"),
+    "a vector": (spoil_vector, f"{SIGNALS}: a vector is not finite"),
+    "a status": (spoil_status, f"{SIGNALS}: scored and failed rows are not as many"),
+    "a type": (other_type, "scores/part-00000.parquet: not the schema of its table: row"),
+    "a weight": (spoil_weight, "subgroups/subgroups.parquet: the weights add up to"),
+}
+
+
+def test_a_finished_run_is_sound(finished: Path, check: Callable[..., tuple[int, str]]) -> None:
+    """A false alarm would make people throw away a week of scoring."""
+    code, text = check("verify", finished)
+    assert code == 0, text
+    assert "Sound: " in text
+    assert "140 conversations" in text
+
+
+@pytest.mark.parametrize(("damage", "named"), DAMAGES.values(), ids=list(DAMAGES))
+def test_what_is_wrong_is_found_and_named(
+    copied: Path, check: Callable[..., tuple[int, str]], damage: Callable[[Path], object], named: str
+) -> None:
+    """A model trained on a mixture of damaged tables is damaged, and nobody knows why."""
+    damage(copied)
+    code, text = check("verify", copied)
+    assert code == 1, text
+    assert f"{copied}/{named}" in text
+
+
+def test_no_run(tmp_path: Path, check: Callable[..., tuple[int, str]]) -> None:
+    """A mistyped path is not a sound run."""
+    for command in ("verify", "status"):
+        code, text = check(command, tmp_path)
+        assert code == 1
+        assert f"{tmp_path}: no run is there" in text
+
+
+def test_status_of_a_run_at_work(copied: Path, check: Callable[..., tuple[int, str]]) -> None:
+    """Whoever asks from another machine has only the folder."""
+    content = json.loads((copied / "run.json").read_text())
+    for stage in ("clusters", "subgroups", "scores", "mixture"):
+        del content["stages"][stage]
+    content["stages"]["signals"]["complete"] = False
+    (copied / "run.json").write_text(json.dumps(content))
+    (copied / "manifest/signals-part-00001.json").unlink()
+    rows = sum(json.loads(file.read_text())["rows"] for file in copied.glob("manifest/signals-part-*.json"))
+    parts = len(list(copied.glob("manifest/signals-part-*.json")))
+    code, text = check("status", copied)
+    assert code == 0, text
+    assert f"signals stopped {rows} 140" in text
+    assert f"Shards: {parts} of {parts + 1} scored." in text
+    assert "mixture not begun" in text
+    assert "No driver is at work." in text

@@ -1,0 +1,89 @@
+"""Storage that fails: for a moment, for good, when it is full; and S3."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from drivers import Driver, Drivers, Fault, wait_for
+from pyarrow import fs
+
+
+def test_storage_that_fails_every_tenth_call(
+    drivers: Drivers, select: Callable[..., Driver], small, tmp_path: Path, assert_same
+) -> None:
+    """Every network does so now and then: an hour of work would end for a second's trouble."""
+    run = tmp_path / "run"
+    failed = Path(os.environ["FAULTS_FILE"] + ".failed")
+    driver = select(f"flaky://{run}", "--corpus", f"flaky://{small.corpus}", "--images", f"flaky://{small.images}")
+    assert driver.wait() == 0, driver.text
+    calls = len(failed.read_text())
+    assert calls > 20
+    assert_same(run, "storage fails every tenth call", calls, "the calls that failed")
+
+
+def test_a_run_on_s3(
+    drivers: Drivers, select: Callable[..., Driver], s3: str, undisturbed: Path, tmp_path: Path, verify, assert_same
+) -> None:
+    """Most runs lie on object stores, which cannot rename and where a lease is a conditional put."""
+    url = f"{s3}/runs/one"
+    drivers.plan(Fault("before the manifest entry", "^subgroups/"))
+    driver = select(url)
+    assert driver.wait() == -9, driver.text
+    drivers.plan()
+    driver = select(url)
+    store, path = fs.FileSystem.from_uri(url)
+    wait_for(lambda: store.get_file_info(f"{path}/lease.json").is_file, "the lease")
+    other = select(url)
+    assert other.wait() == 4, other.text
+    assert "works on this run" in other.text
+    assert driver.wait() == 0, driver.text
+    assert verify(url) == ""
+    status = drivers.start("status", url)
+    assert status.wait() == 0
+    assert "No driver is at work." in status.text
+    fs.copy_files(path, str(tmp_path / "run"), source_filesystem=store)
+    assert_same(tmp_path / "run", "driver killed on S3", 1, "nothing")
+
+
+def test_a_full_disk(drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same) -> None:
+    """The disk fills up; what is there stays whole, and with more room the job goes on."""
+    run = tmp_path / "run"
+    # An actor writes the signals, the driver the mixture.
+    for path in ("signals/part-00003", "mixture.json"):
+        drivers.plan(Fault("before the temporary file", f"^{path}", "file limit", times=None))
+        driver = select(run)
+        assert driver.wait() == 1, driver.text
+        assert "File too large" in driver.text
+        assert not list(run.rglob(f".{Path(path).name}*"))
+    drivers.plan()
+    driver = select(run)
+    assert driver.wait() == 0, driver.text
+    assert_same(run, "disk full, for the driver and for an actor", 2, "what did not fit")
+
+
+def test_folders_that_cannot_be_written(drivers: Drivers, select: Callable[..., Driver], tmp_path: Path) -> None:
+    """Said at once and by name, not after the corpus has been read."""
+    (tmp_path / "file").write_text("mine")
+    for output in ("/proc/ards", tmp_path / "file", tmp_path / "file" / "run"):
+        driver = select(output)
+        assert driver.wait() == 2, driver.text
+        assert str(output) in driver.text
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_parts_that_are_cut_or_gone(
+    drivers: Drivers, select: Callable[..., Driver], copied: Path, verify, assert_same
+) -> None:
+    """A disk that lost its last writes: what is cut is named, and made again by the same command."""
+    damaged = ("signals/part-00002.parquet", "scores/part-00000.parquet", "subgroups/members.parquet")
+    for path in damaged:
+        os.truncate(copied / path, (copied / path).stat().st_size // 2)
+    (copied / "signals" / "part-00004.parquet").unlink()
+    (copied / "mixture.json").unlink()
+    found = verify(copied)
+    driver = select(copied)
+    assert driver.wait() == 0, driver.text
+    for path in (*damaged, "signals/part-00004.parquet", "mixture.json"):
+        assert f"{copied}/{path}: " in found
+        assert f"{copied}/{path}: " in driver.text
+    assert_same(copied, "finished files cut or deleted", 5, "those files and what is made of them")

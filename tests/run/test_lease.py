@@ -1,0 +1,86 @@
+"""Whether a lease's holder lives."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ards_ray.errors import ArdsError
+from ards_ray.run import lease as leases
+from ards_ray.run.directory import RunDirectory
+from ards_ray.run.lease import Lease, hold_lease, read_lease
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(str(tmp_path / "run"))
+    directory.prepare()
+    return directory
+
+
+@pytest.fixture
+def mine(run: RunDirectory) -> Lease:
+    """The lease that this process takes."""
+    with hold_lease(run, print):
+        found = read_lease(run)
+    assert found is not None
+    return found
+
+
+def test_the_lease_says_who_holds_it(run: RunDirectory, mine: Lease) -> None:
+    """The person who is told to wait must know for whom."""
+    assert (mine.host, mine.process) == (socket.gethostname(), os.getpid())
+    assert not mine.is_dead()
+    assert read_lease(run) is None
+
+
+def test_a_dead_process_holds_nothing(mine: Lease) -> None:
+    """After a crash the next start would wait, or be refused for ever."""
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    assert replace(mine, process=child.pid).is_dead()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells when a process began")
+def test_a_number_that_is_used_again_and_a_process_that_is_not_buried(mine: Lease) -> None:
+    """Another program that got the dead driver's number would lock the run until it ends."""
+    assert replace(mine, started="another boot/7").is_dead()
+    child = subprocess.Popen([sys.executable, "-c", "pass"], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.read()
+    # Ended, and nobody has asked how.
+    while (state := Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0]) != "Z":
+        assert state in "RSDZ"
+    assert replace(mine, process=child.pid, started=mine.started).is_dead()
+    child.wait()
+
+
+@pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"namespace": "pid:[1]"}])
+def test_of_processes_elsewhere_nothing_is_known(mine: Lease, change: dict[str, str]) -> None:
+    """Containers share a machine's name and not its process numbers: theirs would be taken for dead."""
+    assert not replace(mine, process=2**22 - 1, **change).is_dead()  # type: ignore[arg-type]
+
+
+def test_a_damaged_lease_is_named(run: RunDirectory) -> None:
+    """Whoever edited it by hand is told what to do."""
+    run.write_bytes("lease.json", b"{}")
+    with pytest.raises(ArdsError, match=r"lease\.json: damaged"), hold_lease(run, print):
+        pass
+
+
+def test_it_is_renewed(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that is not renewed is taken over in the middle of the work."""
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
+    with hold_lease(run, print):
+        first = read_lease(run)
+        later = read_lease(run)
+        while later == first:
+            later = read_lease(run)
+        assert first is not None
+        assert later is not None
+        assert later.heartbeat > first.heartbeat
+        assert later.token == first.token
