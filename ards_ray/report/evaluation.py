@@ -143,7 +143,12 @@ def write_summary(run: RunDirectory, results: Sequence[Result], described: Mappi
 
 def print_results(results: Sequence[Result], console: Console) -> None:
     """The tables in the terminal."""
-    for header, rows in (main_rows(results), order_rows(results), gold_rows(results)):
+    header, rows = main_rows(results)
+    # In two, for narrow terminals.
+    cut = header.index("not evaluated")
+    accuracies = header[:cut], [row[:cut] for row in rows]
+    counts = [header[0], *header[cut:]], [[row[0], *row[cut:]] for row in rows]
+    for header, rows in (accuracies, counts, order_rows(results), gold_rows(results)):
         if rows:
             table = table_of(*header)
             for row in rows:

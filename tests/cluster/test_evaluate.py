@@ -339,6 +339,17 @@ def test_wrong_options(
     assert said in text
 
 
+def test_a_model_that_cannot_load(evaluate: Command, answering: Any, inputs: Path, tmp_path: Path) -> None:
+    """What a replica says of it arrives, and not only that some process died."""
+    model = Path(shutil.copytree(answering.model, tmp_path / "model"))
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    options = ["--model", model, "--benchmark", f"plain={inputs}", "--images", answering.images]
+    code, text = evaluate(*options, "--output", tmp_path / "run")
+    assert code == 2, text
+    assert "the weights cannot be loaded" in text
+
+
 def test_another_model_is_refused(evaluate: Command, arguments: list[object], finished: Path, tmp_path: Path) -> None:
     """Half of one model's answers and half of another's make a table of neither."""
     output = shutil.copytree(finished, tmp_path / "run")
