@@ -3,11 +3,15 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 ENVIRONMENT := .venv/.made
 RUN := .venv/bin
+VLLM := .venv-vllm
 
-.PHONY: demo test test-long check clean
+.PHONY: demo evaluation test test-long test-vllm check clean
 
 demo: $(ENVIRONMENT)
 	$(RUN)/python jobs/select.py
+
+evaluation: $(ENVIRONMENT)
+	$(RUN)/python jobs/evaluate.py
 
 test: check
 	$(RUN)/pytest
@@ -25,5 +29,14 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# vLLM for CPUs, and what it needs, in an environment of its own: all versions are stated, so nothing is resolved.
+test-vllm: $(VLLM)/.made
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_NO_USAGE_STATS=1 PYTHONPATH=tests/engines/site $(VLLM)/bin/pytest tests/engines
+
+$(VLLM)/.made: pyproject.toml tests/engines/requirements.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --no-compile --no-deps --requirement tests/engines/requirements.txt --editable .
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv $(VLLM)

@@ -6,7 +6,11 @@ import os
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ADDRESS"] = "local"
 
+import hashlib
 import logging
+import shutil
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +60,43 @@ def demo_inputs(tmp_path_factory: pytest.TempPathFactory) -> DemoInputs:
     corpus, images = write_corpus(folder, conversations=140)
     write_checkpoint(folder / "checkpoint", corpus)
     return DemoInputs(corpus, images, folder / "checkpoint")
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A benchmark of colours and shapes and a tiny LLaVA that was trained to answer it.
+
+    Attributes:
+        benchmark: File of the benchmark.
+        images: Its image folder.
+        model: The checkpoint.
+        seconds: How long the training took.
+    """
+
+    benchmark: Path
+    images: Path
+    model: Path
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def answering(request: pytest.FixtureRequest) -> Answering:
+    """The demo's trained model and its benchmark; kept between sessions as long as what makes them is the same."""
+    from ards_ray.demo import answering as module
+    from ards_ray.demo import checkpoint, scenes
+
+    sources = b"".join(Path(str(one.__file__)).read_bytes() for one in (module, checkpoint, scenes))
+    cache = request.config.cache.mkdir("answering")
+    folder = cache / hashlib.sha256(sources).hexdigest()[:16]
+    if not folder.exists():
+        unfinished = cache / uuid.uuid4().hex
+        module.write_benchmark(unfinished)
+        started = time.monotonic()
+        module.train_model(unfinished / "model")
+        (unfinished / "seconds").write_text(f"{time.monotonic() - started}")
+        shutil.move(unfinished, folder)
+    seconds = float((folder / "seconds").read_text())
+    return Answering(folder / "benchmark.json", folder / "images", folder / "model", seconds)
 
 
 @pytest.fixture

@@ -23,7 +23,12 @@ _SYSTEM = (
 
 
 def write_checkpoint(
-    folder: Path, corpus: Path, seed: int = 42, text_model: Literal["llama", "mistral"] = "llama"
+    folder: Path,
+    corpus: Path,
+    seed: int = 42,
+    text_model: Literal["llama", "mistral"] = "llama",
+    head_width: int = 16,
+    deviation: float = _WEIGHT_DEVIATION,
 ) -> None:
     """Write a checkpoint in the Hugging Face format: 16 patches for each image, 3 decoder layers of width 64.
 
@@ -32,6 +37,8 @@ def write_checkpoint(
         corpus: LLaVA JSON array, whose texts the tokenizer is trained on.
         seed: Seed of the weights.
         text_model: Family of the language model; Mistral's attention shares keys and values between heads.
+        head_width: Width of each of the language model's four attention heads.
+        deviation: Standard deviation of the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = json.loads(corpus.read_text(encoding="utf-8"))
@@ -41,7 +48,7 @@ def write_checkpoint(
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_json(folder / "tokenizer_config.json", _tokenizer_config())
     _write_json(folder / "processor_config.json", _processor_config())
-    config = _model_config(tokenizer.get_vocab(), text_model)
+    config = _model_config(tokenizer.get_vocab(), text_model, head_width, deviation)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which seeds the caller's GPUs too.
         torch.default_generator.manual_seed(seed)
@@ -82,15 +89,18 @@ def _train_tokenizer(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def _model_config(vocabulary: dict[str, int], text_model: Literal["llama", "mistral"]) -> LlavaConfig:
+def _model_config(
+    vocabulary: dict[str, int], text_model: Literal["llama", "mistral"], head_width: int, deviation: float
+) -> LlavaConfig:
     text: dict[str, Any] = {
         "vocab_size": (len(vocabulary) + 63) // 64 * 64,
         "hidden_size": 64,
         "intermediate_size": 128,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
+        "head_dim": head_width,
         "max_position_embeddings": 2 * _LONGEST,
-        "initializer_range": _WEIGHT_DEVIATION,
+        "initializer_range": deviation,
         "bos_token_id": vocabulary["<s>"],
         "eos_token_id": vocabulary["</s>"],
         "pad_token_id": vocabulary["<pad>"],

@@ -126,7 +126,7 @@ def draw_scene(scene: Scene) -> Image.Image:
     if scene.place.ground is not None:
         canvas.rectangle((0, scene.height // 4, scene.width, scene.height), fill=scene.place.ground)
     for thing in scene.things:
-        _draw_thing(canvas, thing)
+        draw_thing(canvas, thing)
         if thing.kind == "sign" and scene.word is not None:
             dark = sum(COLOURS[thing.colour]) < 380
             _write(image, scene.word, thing.box, (255, 255, 255) if dark else (0, 0, 0))
@@ -156,7 +156,7 @@ def _inside(rng: random.Random, cell: tuple[int, int, int, int]) -> tuple[int, i
     return x, y, x + size, y + size
 
 
-def _draw_thing(canvas: ImageDraw.ImageDraw, thing: Thing) -> None:
+def draw_thing(canvas: ImageDraw.ImageDraw, thing: Thing) -> None:
     left, top, right, bottom = thing.box
     width, height = right - left, bottom - top
     fill = COLOURS[thing.colour]

@@ -17,9 +17,21 @@ from ards_ray.proxy.sequence import Picture
 
 
 class ProxyInputs(Protocol):
-    """The side of a family that runs on CPUs: text to tokens, images to pixels. No weights."""
+    """The side of a family that runs on CPUs: text to tokens, images to pixels. No weights.
 
+    Attributes:
+        config: The checkpoint's configuration, as the library has it.
+        tokenizer: Its tokenizer.
+        hidden_size: Width of the text model.
+        vocabulary: A model says the first so many ids.
+        image_token: The id that stands for a position of a picture.
+    """
+
+    config: Any
+    tokenizer: Any
     hidden_size: int
+    vocabulary: int
+    image_token: int
 
     def picture(self, image: Image.Image) -> Picture:
         """The image as the vision tower takes it.
@@ -33,6 +45,17 @@ class ProxyInputs(Protocol):
 
         Raises:
             ConversationError: no target token is left, or the text holds a token that is reserved.
+        """
+
+    def encode_question(self, question: str, pictures: Sequence[Picture]) -> np.ndarray:
+        """Token ids int32 [positions] of a single question up to where its answer begins, the images expanded.
+
+        Args:
+            question: The text, with an image tag for each picture.
+            pictures: The pictures, in their order.
+
+        Raises:
+            ConversationError: the text holds a token that is reserved.
         """
 
 
@@ -62,8 +85,11 @@ class ProxyModel(Protocol):
     def image_features(self, pictures: Sequence[Picture]) -> list[torch.Tensor]:
         """Features [positions of the picture, hidden_size] of each picture."""
 
-    def positions(self, ids: np.ndarray, picture: Picture | None) -> np.ndarray:
-        """Positions int64 [position_axes, length] of a sequence; those of a beginning depend on nothing behind it."""
+    def positions(self, ids: np.ndarray, pictures: Sequence[Picture]) -> np.ndarray:
+        """Positions int64 [position_axes, length] of a sequence with these pictures, in their order.
+
+        Those of a beginning depend on nothing behind it.
+        """
 
     def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines [length, head width] of positions int64 [position_axes, length]."""

@@ -14,7 +14,7 @@ from ards_ray.corpus.conversation import Round
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.clip import ClipTower, check_vision, padded_square, tile_positions
 from ards_ray.proxy.loading import load_config, load_tokenizer, load_weights, use_varlen
-from ards_ray.proxy.prompt import Prompt, encode_prompt
+from ards_ray.proxy.prompt import Prompt, encode_opening, encode_prompt
 from ards_ray.proxy.sequence import Picture
 
 SYSTEM = (
@@ -54,6 +54,7 @@ class LlavaInputs:
         self.config = load_llava_config(LlavaConfig, folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
+        self.image_token = self.vocabulary = self.config.image_token_index
 
     def picture(self, image: Image.Image) -> Picture:
         """See `ProxyInputs.picture`."""
@@ -66,6 +67,13 @@ class LlavaInputs:
         image_token = self.config.image_token_index
         image = [image_token] * tile_positions(self.config)
         return encode_prompt(self.tokenizer, prompt, [self.tokenizer.bos_token_id], image, image_token, limit)
+
+    def encode_question(self, question: str, pictures: Sequence[Picture]) -> np.ndarray:
+        """See `ProxyInputs.encode_question`."""
+        prompt = vicuna_prompt([Round(question, "")], self.tokenizer.eos_token)
+        image_token = self.config.image_token_index
+        images = [[image_token] * tile_positions(self.config) for _ in pictures]
+        return encode_opening(self.tokenizer, prompt, [self.tokenizer.bos_token_id], images, image_token)
 
 
 class LlavaWeights:
@@ -88,7 +96,7 @@ class LlavaWeights:
         self.varlen = use_varlen(self.text)
         self.tower = ClipTower(model.model)
 
-    def positions(self, ids: np.ndarray, picture: Picture | None) -> np.ndarray:
+    def positions(self, ids: np.ndarray, pictures: Sequence[Picture]) -> np.ndarray:
         """See `ProxyModel.positions`."""
         return np.arange(len(ids))[None]
 

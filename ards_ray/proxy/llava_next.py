@@ -17,7 +17,7 @@ from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.proxy.clip import LONGEST_SIDE, tile_positions
 from ards_ray.proxy.llava import LlavaWeights, load_llava_config, vicuna_prompt
 from ards_ray.proxy.loading import load_tokenizer, load_weights
-from ards_ray.proxy.prompt import Prompt, encode_prompt
+from ards_ray.proxy.prompt import Prompt, encode_opening, encode_prompt
 from ards_ray.proxy.sequence import Picture
 
 
@@ -44,6 +44,7 @@ class LlavaNextInputs:
         self.config = _load_config(folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
+        self.image_token = self.vocabulary = self.config.image_token_index
         self._template = mistral_prompt if self.config.text_config.model_type == "mistral" else vicuna_prompt
 
     def picture(self, image: Image.Image) -> Picture:
@@ -81,6 +82,13 @@ class LlavaNextInputs:
         image = [image_token] * self.positions_of(picture) if picture else []
         prompt = self._template(rounds, self.tokenizer.eos_token)
         return encode_prompt(self.tokenizer, prompt, [self.tokenizer.bos_token_id], image, image_token, limit)
+
+    def encode_question(self, question: str, pictures: Sequence[Picture]) -> np.ndarray:
+        """See `ProxyInputs.encode_question`."""
+        prompt = self._template([Round(question, "")], self.tokenizer.eos_token)
+        image_token = self.config.image_token_index
+        images = [[image_token] * self.positions_of(picture) for picture in pictures]
+        return encode_opening(self.tokenizer, prompt, [self.tokenizer.bos_token_id], images, image_token)
 
 
 class LlavaNextModel(LlavaWeights):

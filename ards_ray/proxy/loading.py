@@ -1,5 +1,6 @@
 """Configurations, tokenizers and weights from a checkpoint folder, through the library, and what goes wrong there."""
 
+import json
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from ards_ray.config import ProxySettings
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.attention import varlen_works
+
+_CLIP = "vision_tower."
 
 
 def load_config(kind: Any, folder: Path) -> Any:
@@ -71,6 +75,27 @@ def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:
         # GPUs round the factors of convolutions and products to ten bits unless they are told.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return model.eval().requires_grad_(False).to(settings.device)
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """Write a model of the library's as a checkpoint, its weights under the names that published checkpoints have.
+
+    The library leaves out a level of CLIP's names when it writes, and finds them either way when it reads; others,
+    vLLM for one, do not.
+    """
+    model.save_pretrained(folder)
+    for file in folder.glob("*.safetensors"):
+        save_file({_published(name): weight for name, weight in load_file(file).items()}, file, {"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        content = json.loads(index.read_text())
+        content["weight_map"] = {_published(name): file for name, file in content["weight_map"].items()}
+        index.write_text(json.dumps(content, indent=2))
+
+
+def _published(name: str) -> str:
+    rest = name.removeprefix(_CLIP)
+    return name if rest == name or rest.startswith("vision_model.") else f"{_CLIP}vision_model.{rest}"
 
 
 def merge_adapter(model: Any, adapter: str) -> Any:

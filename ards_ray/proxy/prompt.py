@@ -43,13 +43,41 @@ def encode_prompt(
     Raises:
         ConversationError: no target token is left, or the text holds a token that is reserved.
     """
+    ids, targets = _encode(tokenizer, prompt, start, [image] * prompt.text.count(IMAGE_TAG), reserved)
+    if not any(targets[:limit]):
+        raise ConversationError("answer cut off", f"{len(ids)} positions, {limit} are kept")
+    return np.array(ids[:limit], dtype=np.int32), np.array(targets[:limit], dtype=bool)
+
+
+def encode_opening(
+    tokenizer: Any, prompt: Prompt, start: Sequence[int], images: Sequence[Sequence[int]], reserved: int | None
+) -> np.ndarray:
+    """Token ids int32 [positions] up to where the first answer begins.
+
+    Args:
+        tokenizer: A fast tokenizer.
+        prompt: The prompt; how the answer reads does not matter.
+        start: The ids in front.
+        images: For each picture the ids that stand for it.
+        reserved: Ids from here on may not stand in the text.
+
+    Raises:
+        ConversationError: the text holds a token that is reserved.
+    """
+    opening = Prompt(prompt.text[: prompt.answers[0][0]])
+    return np.array(_encode(tokenizer, opening, start, images, reserved)[0], dtype=np.int32)
+
+
+def _encode(
+    tokenizer: Any, prompt: Prompt, start: Sequence[int], images: Sequence[Sequence[int]], reserved: int | None
+) -> tuple[list[int], list[bool]]:
     ids = list(start)
     targets = [False] * len(ids)
     place = 0
     for index, chunk in enumerate(prompt.text.split(IMAGE_TAG)):
         if index:
-            ids += image
-            targets += [False] * len(image)
+            ids += images[index - 1]
+            targets += [False] * len(images[index - 1])
             place += len(IMAGE_TAG)
         encoding = tokenizer(chunk, add_special_tokens=False, return_offsets_mapping=True)
         if reserved is not None and max(encoding["input_ids"], default=0) >= reserved:
@@ -60,6 +88,4 @@ def encode_prompt(
             for left, right in encoding["offset_mapping"]
         ]
         place += len(chunk)
-    if not any(targets[:limit]):
-        raise ConversationError("answer cut off", f"{len(ids)} positions, {limit} are kept")
-    return np.array(ids[:limit], dtype=np.int32), np.array(targets[:limit], dtype=bool)
+    return ids, targets

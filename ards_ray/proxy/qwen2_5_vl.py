@@ -15,7 +15,7 @@ from ards_ray.corpus.conversation import IMAGE_TAG, Round
 from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.proxy.clip import Normaliser
 from ards_ray.proxy.loading import load_config, load_tokenizer, load_weights, use_varlen
-from ards_ray.proxy.prompt import Prompt, encode_prompt
+from ards_ray.proxy.prompt import Prompt, encode_opening, encode_prompt
 from ards_ray.proxy.sequence import Picture
 
 SYSTEM = "You are a helpful assistant."
@@ -40,6 +40,8 @@ class QwenInputs:
         self.config = _load_config(folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
+        self.image_token = self.config.image_token_id
+        self.vocabulary = min(len(self.tokenizer), self.config.text_config.vocab_size)
         vision = self.config.vision_config
         self._factor = vision.patch_size * vision.spatial_merge_size
         self._reserved = sorted(self.tokenizer.get_added_vocab())
@@ -61,6 +63,16 @@ class QwenInputs:
 
     def encode(self, rounds: Sequence[Round], picture: Picture | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """See `ProxyInputs.encode`. An answer's target is its text and its end token."""
+        prompt = self._prompt(rounds)
+        image = self._image_ids(picture) if picture else []
+        return encode_prompt(self.tokenizer, prompt, [], image, None, limit)
+
+    def encode_question(self, question: str, pictures: Sequence[Picture]) -> np.ndarray:
+        """See `ProxyInputs.encode_question`."""
+        images = [self._image_ids(picture) for picture in pictures]
+        return encode_opening(self.tokenizer, self._prompt([Round(question, "")]), [], images, None)
+
+    def _prompt(self, rounds: Sequence[Round]) -> Prompt:
         for round in rounds:
             for token in self._reserved:
                 if token in round.question or token in round.answer:
@@ -72,8 +84,10 @@ class QwenInputs:
             question = round.question.replace(IMAGE_TAG, f"{VISION_START}{IMAGE_TAG}{VISION_END}")
             prompt.add(f"<|im_start|>user\n{question}{END}\n<|im_start|>assistant\n")
             prompt.add_answer(f"{round.answer}{END}")
-        image = [self.config.image_token_id] * (_grid(picture, self._factor).prod() if picture else 0)
-        return encode_prompt(self.tokenizer, prompt, [], image, None, limit)
+        return prompt
+
+    def _image_ids(self, picture: Picture) -> list[int]:
+        return [self.config.image_token_id] * int(_grid(picture, self._factor).prod())
 
 
 def _grid(picture: Picture, factor: int) -> np.ndarray:
@@ -122,19 +136,22 @@ class QwenModel:
         patches = frame.permute(1, 4, 2, 5, 0, 3, 6)[..., None, :, :].expand(-1, -1, -1, -1, -1, 2, -1, -1)
         return patches.reshape(rows * columns * self._merge**2, -1)
 
-    def positions(self, ids: np.ndarray, picture: Picture | None) -> np.ndarray:
+    def positions(self, ids: np.ndarray, pictures: Sequence[Picture]) -> np.ndarray:
         """See `ProxyModel.positions`. A picture's positions share the time at which it stands; the text behind it goes
         on after the longer side of its grid."""
         shown = np.flatnonzero(ids == self.image_token)
         positions = np.tile(np.arange(len(ids)), (3, 1))
-        if picture is None or not len(shown):
-            return positions
-        rows, columns = _grid(picture, self._patch * self._merge).tolist()
-        first, count = int(shown[0]), len(shown)
-        places = np.stack(np.divmod(np.arange(rows * columns), columns))[:, :count]
-        positions[0, first : first + count] = first
-        positions[1:, first : first + count] = first + places
-        positions[:, first + count :] += max(rows, columns) - count
+        for picture in pictures:
+            rows, columns = _grid(picture, self._patch * self._merge).tolist()
+            here, shown = shown[: rows * columns], shown[rows * columns :]
+            if not len(here):
+                break
+            first, count = int(here[0]), len(here)
+            time = int(positions[0, first])
+            places = np.stack(np.divmod(np.arange(rows * columns), columns))[:, :count]
+            positions[0, first : first + count] = time
+            positions[1:, first : first + count] = time + places
+            positions[:, first + count :] += max(rows, columns) - count
         return positions
 
     def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -87,7 +87,7 @@ class Scorer:
                     results = self._score_batch(ready)
                     positions += len(ready.pack)
                 except (RuntimeError, ValueError, MemoryError) as error:
-                    if isinstance(error, torch.AcceleratorError) and not _is_out_of_memory(error):
+                    if isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error):
                         # The device is of no more use to this process, and other sequences would be blamed for it.
                         raise
                     # Without its trace, which keeps all that the batch had allocated.
@@ -118,7 +118,7 @@ class Scorer:
         _release_memory()
         half = len(batch) // 2
         halves = [batch[:half], batch[half:]]
-        if not _is_out_of_memory(failure):
+        if not is_out_of_memory(failure):
             return halves + pending, budget
         budget //= 2
         pending = list(self._packer.batches([index for later in (batch, *pending) for index in later], budget))
@@ -131,9 +131,9 @@ class Scorer:
         positions = np.empty((self._model.position_axes, len(pack)), dtype=np.int64)
         for index, places, owned in zip(pack.indices, pack.places, pack.owned, strict=True):
             sequence = self._sequences[index]
-            picture = self._pictures[sequence.image] if sequence.image >= 0 else None
+            shown = [self._pictures[sequence.image]] if sequence.image >= 0 else []
             if owned:
-                positions[:, places[-owned:]] = self._model.positions(sequence.ids, picture)[:, -owned:]
+                positions[:, places[-owned:]] = self._model.positions(sequence.ids, shown)[:, -owned:]
             wanted[places[np.flatnonzero(sequence.targets) - 1]] = True
             wanted[places if self._with_vector[index] and self._attention else places[-1:]] = True
         return Batch(
@@ -200,7 +200,7 @@ class Scorer:
         losses, hits = [], []
         for start in range(0, len(labels), LOGIT_ROWS):
             some = slice(start, start + LOGIT_ROWS)
-            logits = _logits(decoded.states[rows[some]], exact)
+            logits = logits_of(decoded.states[rows[some]], exact)
             losses.append(torch.nn.functional.cross_entropy(logits, wanted[some], reduction="none"))
             hits.append(logits.argmax(dim=1) == wanted[some])
         loss = torch.cat(losses).double().cpu().numpy()
@@ -261,14 +261,14 @@ def score_sequences(
     return Scorer(model, sequences, pictures, with_vector, attention).score(budget)
 
 
-def _logits(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def logits_of(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """float32 [n, vocabulary], of weights in half precision as well where the device multiplies them so."""
     if weight.dtype == torch.float32:
         return torch.nn.functional.linear(states.float(), weight)
     return torch.mm(states, weight.T, out_dtype=torch.float32)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Besides its own class PyTorch raises plain errors: of the CPU's allocator, of cuBLAS, of the driver."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(

@@ -31,6 +31,11 @@ def print_status(url: str, console: Console) -> None:
     say(console, _driver(lease))
     if lease is not None and not _is_at_work(lease):
         lease = None
+    evaluation = state.stages.get("answers")
+    if evaluation is not None:
+        answers = sum(part.rows for part in run.parts("answers"))
+        say(console, f"Evaluation: {'done' if evaluation.complete else 'not finished'}, {answers:,} answers.")
+        return
     conversations, signals = run.parts("conversations"), run.parts("signals")
     total = sum(part.rows for part in conversations)
     scored = sum(part.rows for part in signals)

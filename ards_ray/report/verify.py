@@ -14,6 +14,8 @@ from rich.console import Console
 
 from ards_ray import schema
 from ards_ray.errors import ArdsError
+from ards_ray.evaluation.answers import ANSWERS, RECORDED
+from ards_ray.report.evaluation import ANSWERS_FILE
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY
 from ards_ray.report.tables import say
@@ -59,15 +61,18 @@ def verify(url: str, console: Console) -> None:
         problems = list(find_problems(run, state, parts, progress.advance))
     for problem in problems:
         say(console, f"{run.url}/{problem.path}: {problem.what}")
-    if not is_current(run, state, "mixture") or not run.exists(SUMMARY):
+    stages = state.stages
+    finished = stages["answers"].complete if "answers" in stages else is_current(run, state, "mixture")
+    if not finished or not ("answers" in stages or run.exists(SUMMARY)):
         say(console, "The run is not finished: the same command goes on with it.")
     if problems:
         raise Unsound(
             f"{run.url}: {len(problems):,} problems; delete the tables' files that are named and run the same command "
             "again, or start over with --fresh"
         )
-    conversations = sum(part.rows for part in parts if part.path.startswith("conversations/"))
-    say(console, f"Sound: {len(parts):,} files, {conversations:,} conversations.")
+    table = "answers" if "answers" in state.stages else "conversations"
+    rows = sum(part.rows for part in parts if part.path.startswith(f"{table}/"))
+    say(console, f"Sound: {len(parts):,} files, {rows:,} {table}.")
 
 
 def find_problems(
@@ -142,6 +147,8 @@ def _schema_of(path: str, found: pa.Schema) -> pa.Schema | None:
     """The schema that a file must have; the length of vectors is its own."""
     widths = [field.type.list_size for field in found if pa.types.is_fixed_size_list(field.type)]
     width = widths[0] if widths else 0
+    if path == ANSWERS_FILE:
+        return ANSWERS
     special = {CENTROIDS: schema.centroids, SUBGROUPS: schema.subgroups, MEMBERS: schema.members}
     if path in special:
         return special[path](width)
@@ -153,13 +160,14 @@ def _schema_of(path: str, found: pa.Schema) -> pa.Schema | None:
         "clusters": schema.CLUSTERS,
         "scores": schema.SCORES,
         "information": schema.INFORMATION,
+        "answers": RECORDED,
     }
     return tables[path.split("/")[0]]
 
 
 def _stage_of(path: str) -> str:
     folder = path.split("/")[0]
-    return {MIXTURE_JSON: "mixture", "information": "mixture"}.get(folder, folder)
+    return {MIXTURE_JSON: "mixture", "information": "mixture", ANSWERS_FILE: "answers"}.get(folder, folder)
 
 
 def _unlisted(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:

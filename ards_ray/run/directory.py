@@ -29,7 +29,17 @@ MANIFEST = "manifest"
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.yaml"
 LEASE = "lease.json"
-TABLES = ("conversations", "signals", "clusters", "subgroups", "scores", "information", "mixture")
+TABLES = ("conversations", "signals", "clusters", "subgroups", "scores", "information", "mixture", "answers")
+FILES = (
+    CONFIG_FILE,
+    "mixture.json",
+    "failures.jsonl",
+    "summary.json",
+    "answers.parquet",
+    "not_evaluated.jsonl",
+    "results.json",
+    "results.md",
+)
 THREADS = 16
 # Above a shard's vectors of one format, so that they lie in one page.
 PAGE_BYTES = 1 << 27
@@ -409,7 +419,7 @@ class RunDirectory:
         for folder in (MANIFEST, *TABLES):
             if self.exists(folder):
                 self.location.filesystem.delete_dir((self.location / folder).path)
-        for name in (CONFIG_FILE, "mixture.json", "failures.jsonl", "summary.json"):
+        for name in FILES:
             self.delete(name)
 
 

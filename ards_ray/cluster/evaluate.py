@@ -1,0 +1,294 @@
+"""The evaluation job: from settings to results."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count, islice
+from time import monotonic
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from ards_ray.cluster.asking import Examination, examine
+from ards_ray.cluster.failure import known_cause
+from ards_ray.cluster.preflight import check_nodes
+from ards_ray.cluster.resources import Workers, plan_workers, resolve_device
+from ards_ray.cluster.session import ray_session
+from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
+from ards_ray.errors import RunChanged, SettingsError
+from ards_ray.evaluation.answers import RECORDED, Request, to_table
+from ards_ray.evaluation.benchmarks.registry import benchmark_of, read_questions
+from ards_ray.evaluation.engine import EngineSettings
+from ards_ray.evaluation.images import image_stamps
+from ards_ray.evaluation.metrics import NO_METRICS, metrics_of
+from ards_ray.evaluation.question import NotEvaluated, Question
+from ards_ray.evaluation.settings import EvaluationSettings, check_evaluation
+from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.proxy.family import load_inputs
+from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, RESULTS_MD, Result, print_results, write_summary
+from ards_ray.report.progress import StageProgress
+from ards_ray.report.tables import say
+from ards_ray.run.directory import RunDirectory
+from ards_ray.run.lease import hold_lease
+from ards_ray.run.state import RunState, start_over
+from ards_ray.storage.location import locate
+
+# Raised when the code changes what a model is asked or how its answer is read.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A benchmark as it was read.
+
+    Attributes:
+        questions: Those that can be evaluated.
+        not_evaluated: The others, and why.
+        stamps: For each question what changes when its image files do.
+    """
+
+    questions: Sequence[Question]
+    not_evaluated: Sequence[NotEvaluated]
+    stamps: Mapping[str, str]
+
+
+def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False) -> None:
+    """Ask what is not answered yet, write the results and print them.
+
+    Args:
+        settings: The settings; model, benchmarks and output are stated.
+        console: Where progress and results go.
+        fresh: Throw away what an earlier evaluation left in the output.
+
+    Raises:
+        SettingsError: an option or an input file is wrong.
+        ArdsError: the job could not be finished.
+    """
+    check_evaluation(settings)
+    settings = _with_absolute_paths(settings)
+    folder = checkpoint_folder(str(settings.model.model))
+    load_inputs(folder)
+    reads = {name: _read(settings, name) for name in settings.benchmarks}
+    run = RunDirectory(str(settings.output))
+    run.prepare()
+    with hold_lease(run, partial(say, console)), ray_session(), known_cause():
+        run.sweep()
+        state = RunState(run)
+        if "answers" not in state.stages and state.stages:
+            raise SettingsError(f"{run.url}: the output holds a selection; name another")
+        if fresh:
+            start_over(run)
+            state = RunState(run)
+        for part, problem in run.damaged():
+            say(console, f"{run.url}/{part.path}: {problem}; its answers are asked again.")
+            run.drop(part)
+        model = checkpoint_digest(folder)
+        asked_device = settings.model.device
+        resolved: Any = dict(zip(("device", "dtype"), resolve_device(settings.model), strict=True))
+        settings = replace(settings, model=replace(settings.model, **resolved))
+        inputs = _inputs(settings, model)
+        _refuse_changes(run, state, inputs)
+        _check_nodes(run, settings, model)
+        stage = state.start("answers", inputs)
+        started = monotonic()
+        examinations = _ask(run, settings, reads, model, stage, asked_device, console)
+        results = _write_results(run, settings, reads, examinations, stage, console)
+        state.finish("answers", monotonic() - started)
+    print_results(results, console)
+    say(console, f"Results: {run.url}/{RESULTS_MD}")
+
+
+def _with_absolute_paths(settings: EvaluationSettings) -> EvaluationSettings:
+    for value, option in (
+        (settings.benchmarks, "--benchmark"),
+        (settings.model.model, "--model"),
+        (settings.output, "--output"),
+    ):
+        if not value:
+            raise SettingsError(f"{option}: not stated")
+    images = {name: locate(path) for name, path in settings.images.items()}
+    for folder in images.values():
+        if not folder.exists():
+            raise SettingsError(f"--images: {folder.url} does not exist")
+    name, adapter = str(settings.model.model), settings.model.adapter
+    return replace(
+        settings,
+        model=replace(
+            settings.model,
+            model=locate(name).url if locate(name).exists() else name,
+            adapter=None if adapter is None else locate(adapter).url,
+        ),
+        benchmarks={name: locate(path).url for name, path in settings.benchmarks.items()},
+        images={name: folder.url for name, folder in images.items()},
+        output=locate(str(settings.output)).url,
+    )
+
+
+def _read(settings: EvaluationSettings, name: str) -> _Read:
+    questions: list[Question] = []
+    not_evaluated: list[NotEvaluated] = []
+    for one in islice(read_questions(name, settings.benchmarks[name], settings.plan), settings.limit):
+        if isinstance(one, NotEvaluated):
+            not_evaluated.append(one)
+        elif one.answer is not None and "clean" not in settings.plan.attacks:
+            raise SettingsError(f"{name} has free answers, which are asked under clean alone; add clean to --attacks")
+        else:
+            questions.append(one)
+    folder = settings.images_of(name)
+    sources = {source for question in questions for source in question.images}
+    stamps = image_stamps(sources, None if folder is None else locate(folder))
+    return _Read(
+        questions,
+        not_evaluated,
+        {one.id: json.dumps([(repr(source), stamps.get(source)) for source in one.images]) for one in questions},
+    )
+
+
+def _inputs(settings: EvaluationSettings, model: str) -> dict[str, Any]:
+    """What every answer depends on, beside its prompt and its images."""
+    adapter = settings.model.adapter
+    return {
+        "version": VERSION,
+        "model": model,
+        "adapter": checkpoint_digest(checkpoint_folder(adapter)) if adapter else None,
+        "device": settings.model.device,
+        "dtype": settings.model.dtype,
+        "engine": settings.engine,
+        "score": settings.score,
+    }
+
+
+def _refuse_changes(run: RunDirectory, state: RunState, inputs: Mapping[str, Any]) -> None:
+    differences = state.differences("answers", inputs)
+    if differences and run.parts("answers"):
+        raise RunChanged(
+            f"{run.url}: its answers were made with another model or in another way:\n  "
+            + "\n  ".join(differences)
+            + "\nname another output, or throw them away with --fresh"
+        )
+
+
+def _check_nodes(run: RunDirectory, settings: EvaluationSettings, model: str) -> None:
+    folders: list[str | None] = [*dict.fromkeys(settings.images.values())]
+    for folder in folders or [None]:
+        corpus = CorpusSettings(files=tuple(settings.benchmarks.values()), images=folder)
+        check_nodes(run, Settings(corpus=corpus, proxy=settings.model), model)
+
+
+def _ask(
+    run: RunDirectory,
+    settings: EvaluationSettings,
+    reads: Mapping[str, _Read],
+    model: str,
+    stage: str,
+    asked_device: str,
+    console: Console,
+) -> list[Examination]:
+    recorded = _recorded(run, reads)
+    # The number of a part that was written and not entered in the manifest is given again.
+    numbers = count(max((int(part.name.removeprefix("part-")) for part in run.parts("answers")), default=-1) + 1)
+    examinations = [
+        Examination(
+            name,
+            benchmark_of(name).style,
+            read.questions,
+            settings.images_of(name),
+            settings.plan,
+            recorded[name],
+        )
+        for name, read in reads.items()
+    ]
+
+    def store(benchmark: str, answered: Iterable[tuple[Request, str]]) -> None:
+        rows = [
+            {
+                "benchmark": benchmark,
+                "question": request.question.id,
+                "images": reads[benchmark].stamps[request.question.id],
+                "prompt": request.prompt,
+                "answer": answer,
+            }
+            for request, answer in answered
+        ]
+        if rows:
+            table = pa.Table.from_pylist(rows, schema=RECORDED)
+            run.write_table(f"answers/part-{next(numbers):06d}.parquet", table, stage, monotonic())
+
+    known = sum(map(len, recorded.values()))
+    if known:
+        say(console, f"{known:,} answers are known and not asked again.")
+    workers = _plan_replicas(settings, asked_device)
+    engine = EngineSettings(
+        settings.engine, settings.model, settings.score, settings.batch_positions, settings.tensor_parallel
+    )
+    with StageProgress(console, "asking", None, "requests") as progress:
+        for answers in examine(examinations, workers, engine, model, store):
+            progress.advance(answers)
+    return examinations
+
+
+def _recorded(run: RunDirectory, reads: Mapping[str, _Read]) -> dict[str, dict[tuple[str, str], str]]:
+    """The answers that are known, by benchmark, then by question and prompt; those to changed images left out."""
+    recorded: dict[str, dict[tuple[str, str], str]] = {name: {} for name in reads}
+    for part in run.parts("answers"):
+        for row in run.read_table(part.path).to_pylist():
+            read = reads.get(row["benchmark"])
+            if read is not None and read.stamps.get(row["question"]) == row["images"]:
+                recorded[row["benchmark"]][row["question"], row["prompt"]] = row["answer"]
+    return recorded
+
+
+def _plan_replicas(settings: EvaluationSettings, asked_device: str) -> Workers:
+    workers = plan_workers(RuntimeSettings(workers=settings.workers), asked_device, settings.model.device)
+    share = settings.tensor_parallel
+    if share == 1:
+        return workers
+    if not workers.gpus:
+        raise SettingsError("--tensor-parallel: the cluster has no GPUs to share a replica")
+    count = workers.count // share if settings.workers == "auto" else workers.count
+    if not count:
+        raise SettingsError(f"--tensor-parallel: {share} GPUs for a replica, and the cluster has {workers.count}")
+    return Workers(count, cpus=workers.cpus, gpus=share)
+
+
+def _write_results(
+    run: RunDirectory,
+    settings: EvaluationSettings,
+    reads: Mapping[str, _Read],
+    examinations: Sequence[Examination],
+    stage: str,
+    console: Console,
+) -> list[Result]:
+    started = monotonic()
+    results = []
+    rows = []
+    for examination in examinations:
+        answers = examination.answers()
+        metrics = metrics_of(answers) if answers else NO_METRICS
+        not_evaluated = [*reads[examination.benchmark].not_evaluated, *examination.failed()]
+        results.append(Result(examination.benchmark, metrics, not_evaluated))
+        rows += answers
+    run.write_table(ANSWERS_FILE, to_table(rows), stage, started)
+    lines = [
+        json.dumps({"benchmark": result.benchmark, "question": one.id, "error": one.error}, ensure_ascii=False) + "\n"
+        for result in results
+        for one in result.not_evaluated
+    ]
+    run.write_bytes(NOT_EVALUATED, "".join(lines).encode("utf-8", "backslashreplace"))
+    write_summary(run, results, _described(settings))
+    return results
+
+
+def _described(settings: EvaluationSettings) -> dict[str, Any]:
+    """The settings that the numbers rest on, for people."""
+    adapter = f" with the adapter {settings.model.adapter}" if settings.model.adapter else ""
+    return {
+        "model": f"{settings.model.model}{adapter}",
+        "engine": f"{settings.engine}, {settings.model.dtype} on {settings.model.device}",
+        "symbols of the symbol attack": "".join(settings.plan.symbols),
+        "matching": settings.plan.matching,
+        "score": settings.score,
+        "seed": settings.plan.seed,
+    }

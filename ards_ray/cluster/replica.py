@@ -1,0 +1,36 @@
+"""The process that holds a replica of the evaluated model."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from ards_ray.errors import SettingsError
+from ards_ray.evaluation.engine import EngineSettings, load_engine
+from ards_ray.evaluation.respondent import Inquiry, Reply, Respondent
+from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+
+
+class Replica:
+    """Answers requests, a wave at a time."""
+
+    def __init__(self, settings: EngineSettings, model: str):
+        self._settings = settings
+        self._model = model
+
+    def reply(self, inquiries: Sequence[Inquiry]) -> list[Reply]:
+        """See `Respondent.reply`. The first call loads the model.
+
+        Raises:
+            SettingsError: the model is not the one of the run, or cannot be loaded.
+        """
+        return self._respondent.reply(inquiries)
+
+    @cached_property
+    def _respondent(self) -> Respondent:
+        # Not in the constructor: of an actor that dies there only a trace comes back.
+        folder = checkpoint_folder(str(self._settings.proxy.model))
+        if checkpoint_digest(folder) != self._model:
+            raise SettingsError(f"{folder}: not the checkpoint that the job was started with")
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        return Respondent(load_engine(self._settings, folder))

@@ -1,0 +1,125 @@
+"""Attacks on a question: every order of its options, other symbols, both."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import factorial
+from string import ascii_uppercase
+from typing import Literal
+
+from ards_ray.corruption.permutation import EXHAUSTIVE_OPTIONS, SAMPLED_ORDERS, Order, other_orders
+from ards_ray.corruption.seeds import generator
+from ards_ray.errors import SettingsError
+from ards_ray.evaluation.question import Question
+
+Attack = Literal["clean", "permutation", "symbol", "symbol+permutation"]
+ATTACKS: tuple[Attack, ...] = ("clean", "permutation", "symbol", "symbol+permutation")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked about every question, and when an answer counts.
+
+    Attributes:
+        attacks: The columns.
+        symbols: Symbols of the symbol attacks, in order.
+        matching: Name of the matcher.
+        seed: Seed of the orders that are drawn.
+    """
+
+    attacks: tuple[Attack, ...] = ATTACKS
+    symbols: Sequence[str] = "QWERTYU"
+    matching: Literal["strict", "lenient"] = "strict"
+    seed: int = 42
+
+    @property
+    def columns(self) -> tuple[tuple[tuple[Attack, ...], Sequence[str]], ...]:
+        """The columns that have the same symbols, the given order's before the worst case's, and those symbols."""
+        pairs: tuple[tuple[tuple[Attack, Attack], Sequence[str]], ...] = (
+            (("clean", "permutation"), ascii_uppercase),
+            (("symbol", "symbol+permutation"), self.symbols),
+        )
+        wanted = ((tuple(attack for attack in pair if attack in self.attacks), symbols) for pair, symbols in pairs)
+        return tuple((attacks, symbols) for attacks, symbols in wanted if attacks)
+
+    @property
+    def symbol_sets(self) -> tuple[Sequence[str], ...]:
+        """The sets of symbols that options get."""
+        return tuple(symbols for _, symbols in self.columns)
+
+
+def check_plan(plan: Plan) -> None:
+    """Check what types cannot say.
+
+    Raises:
+        SettingsError: names the setting and what it must be.
+    """
+    unknown = [attack for attack in plan.attacks if attack not in ATTACKS]
+    if unknown or not plan.attacks:
+        raise SettingsError(f"attacks: {unknown or 'none'} will not do; known are {', '.join(ATTACKS)}")
+    symbols = list(plan.symbols)
+    blank = any(not symbol or symbol != symbol.strip() for symbol in symbols)
+    if len(symbols) < 2 or len(set(symbols)) < len(symbols) or blank:
+        raise SettingsError(f"symbols: {plan.symbols!r} will not do; it must be two or more different symbols")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Orders that are tried one after the other, under one set of symbols, up to the first wrong answer.
+
+    Attributes:
+        given: The columns that the answer in the given order, which is the first, stands under.
+        others: The columns that every further answer stands under.
+        symbols: Symbol of each place.
+        orders: The orders; the given one first.
+    """
+
+    given: tuple[Attack, ...]
+    others: tuple[Attack, ...]
+    symbols: tuple[str, ...]
+    orders: tuple[Order, ...]
+
+
+def series_of(question: Question, plan: Plan) -> tuple[Series, ...]:
+    """What is asked about a question: a series under letters, one under the other symbols, or both.
+
+    A question with a free answer is asked as it is, where `clean` is wanted.
+    """
+    if question.answer is not None:
+        return (Series(("clean",), (), (), ((),)),) if "clean" in plan.attacks else ()
+    orders = orders_of(question, plan.seed)
+    count = len(question.options)
+    return tuple(
+        Series(attacks, worst, tuple(symbols[:count]), orders if worst else orders[:1])
+        for attacks, symbols in plan.columns
+        for worst in [tuple(attack for attack in attacks if attack.endswith("permutation"))]
+    )
+
+
+def orders_of(question: Question, seed: int) -> tuple[Order, ...]:
+    """The orders of a question's options: the given one, its rotations, then the others.
+
+    All of them up to five options; above, a sample drawn from content and seed. The rotations put the gold answer at
+    every place, and stand before the others so that the answer to each is known where they are all right.
+    """
+    count = len(question.options)
+    content = json.dumps([question.context, question.question, question.options]).encode()
+    others = other_orders(count, "all", generator(seed, "orders", content))
+    return tuple(dict.fromkeys((*rotations(count), *others)))
+
+
+def rotations(options: int) -> tuple[Order, ...]:
+    """The rotations of the given order, itself first (what CircularEval asks, MMBench, arXiv 2307.06281)."""
+    identity = tuple(range(options))
+    return tuple(identity[shift:] + identity[:shift] for shift in range(options))
+
+
+def order_count(options: int) -> int:
+    """How many orders `orders_of` gives for so many options."""
+    every = factorial(options)
+    return every if is_exhaustive(options) else min(every, SAMPLED_ORDERS + 1)
+
+
+def is_exhaustive(options: int) -> bool:
+    """Whether `orders_of` gives every order of so many options."""
+    return options <= EXHAUSTIVE_OPTIONS

@@ -1,0 +1,1 @@
+"""One file for each benchmark: its published form, read into questions."""

@@ -1,0 +1,47 @@
+"""Multiple choice of one's own, in the plainest form."""
+
+from typing import Any
+
+from ards_ray.errors import CorpusError
+from ards_ray.evaluation.benchmarks.files import (
+    Loaded,
+    find_file,
+    identified,
+    index_of,
+    questions_of,
+    read_json,
+    text_of,
+    texts_of,
+)
+from ards_ray.evaluation.images import FileImage
+from ards_ray.evaluation.question import Question
+
+
+def read_plain(path: str) -> Loaded:
+    """The questions of a JSON array of objects.
+
+    Args:
+        path: A file, or a folder with `benchmark.json`. Each object has `id`, `question`, `options` (a list of texts)
+            and `answer` (index of the right option, from 0); `image` (path under the image folder) and `context` may
+            be missing.
+
+    Raises:
+        SettingsError: the file is missing or broken.
+    """
+    file = find_file(path, "benchmark.json")
+    records = read_json(file)
+    if not isinstance(records, list):
+        raise CorpusError(f"{file.url}: not a list of questions")
+    yield from questions_of(identified(records, "id"), _question)
+
+
+def _question(id: str, record: dict[str, Any]) -> Question:
+    image = text_of(record, "image", "")
+    return Question(
+        id=id,
+        images=(FileImage(image),) if image else (),
+        context=text_of(record, "context", ""),
+        question=text_of(record, "question"),
+        options=texts_of(record, "options"),
+        gold=index_of(record, "answer"),
+    )

@@ -1,0 +1,115 @@
+"""Images of questions: where they lie, opened only when a question is asked."""
+
+import base64
+import binascii
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ards_ray.corpus.images import decode_image, lies_inside, read_image
+from ards_ray.corpus.parquet import batches_of, open_parquet
+from ards_ray.errors import ConversationError
+from ards_ray.storage.location import Location, locate
+
+_BATCH_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """An image file, by its path under the benchmark's image folder."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class ParquetImage:
+    """An image in a row of a Parquet file, in a struct column with the field `bytes`."""
+
+    file: str
+    column: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Base64Image:
+    """An image that stands as base64 between two bytes of a file."""
+
+    file: str
+    start: int
+    end: int
+
+
+ImageSource = FileImage | ParquetImage | Base64Image
+
+
+def image_stamps(sources: Iterable[ImageSource], folder: Location | None) -> Mapping[ImageSource, str]:
+    """For each image what changes when its file does: the file's size and time. Missing files have none.
+
+    Args:
+        sources: Where they lie.
+        folder: The image folder, for image files.
+    """
+    places = {source: place for source in sources if (place := _file_of(source, folder)) is not None}
+    stamps: dict[str, str] = {}
+    by_scheme: dict[str, dict[str, Location]] = defaultdict(dict)
+    for place in places.values():
+        by_scheme[place.url.rpartition("://")[0]][place.url] = place
+    for files in by_scheme.values():
+        filesystem = next(iter(files.values())).filesystem
+        infos = filesystem.get_file_info([place.path for place in files.values()])
+        stamps |= {url: f"{info.size} {info.mtime_ns}" for url, info in zip(files, infos, strict=True)}
+    return {source: stamps[place.url] for source, place in places.items()}
+
+
+def _file_of(source: ImageSource, folder: Location | None) -> Location | None:
+    if not isinstance(source, FileImage):
+        return locate(source.file)
+    return folder / source.path if folder is not None and lies_inside(source.path) else None
+
+
+def open_image(source: ImageSource, folder: Location | None, max_pixels: int) -> Image.Image:
+    """The RGB image.
+
+    Args:
+        source: Where it lies.
+        folder: The image folder, for image files.
+        max_pixels: Largest image.
+
+    Raises:
+        ConversationError: there is no such image, or it cannot be used; says why.
+        CorpusError: the Parquet file is missing or corrupt.
+        OSError: the storage failed; worth another try.
+    """
+    if isinstance(source, FileImage):
+        content = read_image(source.path, folder)
+    elif isinstance(source, ParquetImage):
+        content = _read_parquet(source)
+    else:
+        content = _read_base64(source)
+    return decode_image(content, max_pixels)
+
+
+def _read_parquet(source: ParquetImage) -> bytes:
+    with open_parquet(locate(source.file)) as parquet:
+        rows = np.array([source.row], np.int64)
+        if source.column in parquet.schema_arrow.names:
+            for batch, _ in batches_of(parquet, rows, [f"{source.column}.bytes"], _BATCH_BYTES):
+                value = batch.column(0)[0].as_py()
+                if value is not None and value["bytes"] is not None:
+                    content: bytes = value["bytes"]
+                    return content
+    raise ConversationError("image not found", f"column {source.column}, row {source.row} of {source.file}")
+
+
+def _read_base64(source: Base64Image) -> bytes:
+    with locate(source.file).open_bytes() as stream:
+        stream.seek(source.start)
+        text = stream.read(source.end - source.start)
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        place = f"bytes {source.start} to {source.end} of {source.file}"
+        raise ConversationError("image cannot be decoded", f"{place} are no base64 ({error})") from error

@@ -1,0 +1,97 @@
+"""The question: what a benchmark asks, with its options apart, and whether it can be evaluated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ards_ray.corpus.conversation import IMAGE_TAG
+from ards_ray.evaluation.images import ImageSource
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of a benchmark.
+
+    Attributes:
+        id: Its id, unique within the benchmark.
+        images: Its images, in the order in which the text speaks of them.
+        context: What stands before the question on lines of its own; empty if nothing does.
+        question: The question itself.
+        options: Texts of the options without symbols, in the benchmark's order; none for a free answer.
+        gold: Index of the right option; None if the benchmark does not tell, and for a free answer.
+        answer: The right free answer, empty if the benchmark does not tell; None where there are options.
+    """
+
+    id: str
+    images: tuple[ImageSource, ...]
+    context: str
+    question: str
+    options: tuple[str, ...]
+    gold: int | None
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class NotEvaluated:
+    """A question that is not evaluated. The error is `reason` or `reason: detail` and is counted by reason."""
+
+    id: str
+    error: str
+
+
+def problem_of(question: Question, symbol_sets: Sequence[Sequence[str]]) -> str | None:
+    """Why a question cannot be evaluated, as `reason` or `reason: detail`; None if it can.
+
+    Wrong options that repeat do no harm, because the gold answer is followed by its place and not by its text. An
+    option that reads as a symbol does: nobody could tell whether an answer names the option or its place.
+
+    Args:
+        question: The question.
+        symbol_sets: The sets of symbols that its options get, one set at a time.
+    """
+    texts = (question.context, question.question, *question.options)
+    if any(IMAGE_TAG in text for text in texts):
+        return "image tag in the text"
+    if not all(map(_is_unicode, (question.id, *texts))):
+        return "half a surrogate pair in the text"
+    if not question.context.strip() and not question.question.strip():
+        return "no question"
+    if question.answer is not None:
+        return None if question.answer.strip() else "no gold answer"
+    return _choice_problem(question, symbol_sets)
+
+
+def _choice_problem(question: Question, symbol_sets: Sequence[Sequence[str]]) -> str | None:
+    options = [text.strip() for text in question.options]
+    count = len(options)
+    if count < 2:
+        return f"fewer than two options: {count}"
+    if "" in options:
+        return f"empty option: number {options.index('') + 1} of {count}"
+    if question.gold is None:
+        return "no gold answer"
+    if not 0 <= question.gold < count:
+        return f"gold answer out of range: index {question.gold}, {count} options"
+    if options.count(options[question.gold]) > 1:
+        return f"gold answer is an option twice: {options[question.gold]}"
+    for symbols in symbol_sets:
+        if count > len(symbols):
+            return f"more options than symbols: {count} options, {len(symbols)} symbols"
+        for text in options:
+            if _reads_as_symbol(text, tuple(symbols[:count])):
+                return f"option reads as a symbol: {text}"
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether Arrow can hold the text; JSON can spell more."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _reads_as_symbol(text: str, symbols: tuple[str, ...]) -> bool:
+    """Whether an option is a symbol, or starts with one as a label: `A.`, `A)` or `(A)`."""
+    first = text.split(maxsplit=1)[0]
+    return text in symbols or any(first in (f"{symbol}.", f"{symbol})", f"({symbol})") for symbol in symbols)

@@ -1,0 +1,93 @@
+"""Who answers requests: opens their images and asks the engine."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ards_ray.config import LimitSettings
+from ards_ray.errors import ConversationError
+from ards_ray.evaluation.engine import Ask, Engine, Shown
+from ards_ray.evaluation.images import ImageSource, open_image
+from ards_ray.storage.location import locate
+
+_THREADS = 8
+_KEPT_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """A request as it is sent to a respondent.
+
+    Attributes:
+        prompt: What the user says, with an image tag for each image.
+        images: Where the images lie.
+        folder: The image folder, for image files.
+        symbols: The options' symbols; none for a free answer.
+    """
+
+    prompt: str
+    images: tuple[ImageSource, ...]
+    folder: str | None
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a request: an answer, or why there is none."""
+
+    answer: str = ""
+    error: str | None = None
+
+
+_Key = tuple[ImageSource, str | None]
+
+
+class Respondent:
+    """An engine, and the images of the questions that are under way."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._images: OrderedDict[_Key, Shown | ConversationError] = OrderedDict()
+        self._threads = ThreadPoolExecutor(_THREADS)
+
+    def reply(self, inquiries: Sequence[Inquiry]) -> list[Reply]:
+        """The replies to requests, in their order.
+
+        Raises:
+            CorpusError: a file that holds images is missing or corrupt.
+            OSError: the storage failed.
+        """
+        images = self._open({(source, inquiry.folder) for inquiry in inquiries for source in inquiry.images})
+        replies: dict[int, Reply] = {}
+        asks: dict[int, Ask] = {}
+        for index, inquiry in enumerate(inquiries):
+            shown = [images[source, inquiry.folder] for source in inquiry.images]
+            errors = [one for one in shown if isinstance(one, ConversationError)]
+            if errors:
+                replies[index] = Reply(error=str(errors[0]))
+            else:
+                good = tuple(one for one in shown if isinstance(one, Shown))
+                asks[index] = Ask(inquiry.prompt, good, inquiry.symbols)
+        for index, answer in zip(asks, self._engine.answer(list(asks.values())), strict=True):
+            failed = isinstance(answer, ConversationError)
+            replies[index] = Reply(error=str(answer)) if failed else Reply(str(answer))
+        return [replies[index] for index in range(len(inquiries))]
+
+    def _open(self, keys: set[_Key]) -> Mapping[_Key, Shown | ConversationError]:
+        missing = [key for key in keys if key not in self._images]
+        self._images.update(zip(missing, self._threads.map(self._show, missing), strict=True))
+        found = {key: self._images[key] for key in keys}
+        for key in found:
+            self._images.move_to_end(key)
+        while len(self._images) > max(_KEPT_IMAGES, len(found)):
+            self._images.popitem(last=False)
+        return found
+
+    def _show(self, key: _Key) -> Shown | ConversationError:
+        source, folder = key
+        try:
+            image = open_image(source, None if folder is None else locate(folder), LimitSettings().pixels)
+            return Shown(repr(key), image, self._engine.inputs.picture(image))
+        except ConversationError as error:
+            return error

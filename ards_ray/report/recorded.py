@@ -1,0 +1,90 @@
+"""Results from recorded answers alone: no model, no benchmark files."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from string import ascii_uppercase
+
+import pyarrow as pa
+from rich.console import Console
+
+from ards_ray.errors import SettingsError
+from ards_ray.evaluation.answers import ANSWERS, Answer, from_table
+from ards_ray.evaluation.attacks import ATTACKS, Plan, check_plan
+from ards_ray.evaluation.matching import MATCHERS, normalise
+from ards_ray.evaluation.metrics import NO_METRICS, metrics_by_benchmark
+from ards_ray.evaluation.question import NotEvaluated
+from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, Result, print_results, write_summary
+from ards_ray.report.tables import say
+from ards_ray.run.directory import RunDirectory
+
+
+def results_of_answers(folder: str, output: str | None, plan: Plan, console: Console) -> list[Result]:
+    """Match the recorded answers anew and print the results.
+
+    Args:
+        folder: Folder or URL with `answers.parquet`.
+        output: Where results go; None to print them alone.
+        plan: Matcher, columns and symbols.
+        console: Where they are printed.
+
+    Raises:
+        SettingsError: there is no such file, or it does not hold answers under these symbols.
+        ArdsError: a question was not asked to its end, as when a laxer matcher takes an answer behind which nothing
+            was asked; names it.
+    """
+    check_plan(plan)
+    recorded = RunDirectory(folder)
+    if not recorded.exists(ANSWERS_FILE):
+        raise SettingsError(f"--answers {recorded.url}: no {ANSWERS_FILE} here; was the evaluation finished?")
+    table = recorded.read_table(ANSWERS_FILE)
+    if set(ANSWERS.names) - set(table.column_names):
+        missing = sorted(set(ANSWERS.names) - set(table.column_names))
+        raise SettingsError(f"{recorded.url}/{ANSWERS_FILE}: no column {missing[0]!r}")
+    try:
+        table = table.select(ANSWERS.names).cast(ANSWERS)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise SettingsError(f"{recorded.url}/{ANSWERS_FILE}: not the columns of recorded answers ({error})") from error
+    metrics = metrics_by_benchmark(_matched(table, plan, recorded.url))
+    not_evaluated = _not_evaluated(recorded)
+    names = dict.fromkeys([*metrics, *not_evaluated])
+    results = [Result(name, metrics.get(name, NO_METRICS), not_evaluated.get(name, ())) for name in names]
+    print_results(results, console)
+    if output is not None:
+        run = RunDirectory(output)
+        described = {"answers": recorded.url, "matching": plan.matching}
+        write_summary(run, results, described)
+        say(console, f"Results: {run.url}")
+    return results
+
+
+def _matched(table: pa.Table, plan: Plan, url: str) -> Iterator[Answer]:
+    for answer in from_table(table):
+        if answer.attack not in ATTACKS:
+            raise SettingsError(f"{url}/{ANSWERS_FILE}: unknown attack {answer.attack!r}")
+        if answer.attack in plan.attacks:
+            yield _match(answer, plan, url)
+
+
+def _match(answer: Answer, plan: Plan, url: str) -> Answer:
+    if not answer.order:
+        parsed: str | None = normalise(answer.answer)
+    else:
+        symbols = plan.symbols if answer.attack.startswith("symbol") else ascii_uppercase
+        some = tuple(symbols[: len(answer.order)])
+        if answer.gold not in some:
+            raise SettingsError(
+                f"{url}/{ANSWERS_FILE}: question {answer.question} under {answer.attack}: {answer.gold!r} is none of "
+                f"{', '.join(some)}; give the --symbols that it was asked with"
+            )
+        parsed = MATCHERS[plan.matching](answer.answer, some)
+    return replace(answer, parsed=parsed, correct=parsed == answer.gold)
+
+
+def _not_evaluated(recorded: RunDirectory) -> dict[str, list[NotEvaluated]]:
+    found: dict[str, list[NotEvaluated]] = {}
+    if recorded.exists(NOT_EVALUATED):
+        for line in recorded.read_bytes(NOT_EVALUATED).splitlines():
+            entry = json.loads(line)
+            found.setdefault(entry["benchmark"], []).append(NotEvaluated(entry["question"], entry["error"]))
+    return found

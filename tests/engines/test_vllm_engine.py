@@ -1,0 +1,89 @@
+"""vLLM beside the transformers engine, on the same trained model. Run by `make test-vllm`, in its own environment."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ards_ray.cli import main
+from ards_ray.config import ProxySettings
+from ards_ray.errors import ConversationError
+from ards_ray.evaluation.attacks import Plan
+from ards_ray.evaluation.benchmarks.registry import read_questions
+from ards_ray.evaluation.engine import Ask, Engine, EngineName, EngineSettings, Shown, load_engine
+from ards_ray.evaluation.prompts import LETTER
+from ards_ray.evaluation.question import Question
+from ards_ray.evaluation.respondent import Inquiry, Respondent
+from ards_ray.evaluation.waves import Waves
+
+pytest.importorskip("vllm")
+
+
+def engine_of(name: EngineName, model: Path) -> Engine:
+    return load_engine(EngineSettings(name, ProxySettings(dtype="float32", device="cpu"), "generate"), model)
+
+
+@pytest.fixture(scope="module")
+def engines(answering: Any) -> dict[str, Engine]:
+    names: tuple[EngineName, ...] = ("hf", "vllm")
+    return {name: engine_of(name, answering.model) for name in names}
+
+
+def asked(engine: Engine, answering: Any) -> tuple[dict[tuple[str, tuple[int, ...]], str], float]:
+    """Every answer under permutation, and questions per second."""
+    read = read_questions("plain", str(answering.benchmark), Plan())
+    questions = [question for question in read if isinstance(question, Question)]
+    waves = Waves("plain", LETTER, questions, Plan(attacks=("permutation",)), len(questions))
+    respondent = Respondent(engine)
+    started = time.monotonic()
+    answers = {}
+    while wave := waves.next():
+        inquiries = [Inquiry(one.prompt, one.question.images, str(answering.images), one.symbols) for one in wave]
+        for request, reply in zip(wave, respondent.reply(inquiries), strict=True):
+            assert reply.error is None
+            answers[request.question.id, request.order] = reply.answer
+            waves.record(request, reply.answer)
+    return answers, len(questions) / (time.monotonic() - started)
+
+
+def test_the_engines_agree(engines: dict[str, Engine], answering: Any) -> None:
+    """A table would depend on what it was computed with."""
+    found = {name: asked(engine, answering) for name, engine in engines.items()}
+    assert found["vllm"][0] == found["hf"][0]
+    assert len(set(found["hf"][0].values())) == 4
+    rates = {name: rate for name, (_, rate) in found.items()}
+    print(f"\nPA, questions per second: {rates}, ratio {rates['vllm'] / rates['hf']:.2f}")
+
+
+def test_other_requests(engines: dict[str, Engine], answering: Any) -> None:
+    """Without a picture, with two, and what cannot be put to the model."""
+    names = sorted(answering.images.iterdir())[:2]
+    answers = {}
+    for name, engine in engines.items():
+        images = [Image.open(path).convert("RGB") for path in names]
+        shown = tuple(Shown(str(i), image, engine.inputs.picture(image)) for i, image in enumerate(images))
+        asks = [
+            Ask("Tell me.", (), ()),
+            Ask("<image>\n<image>\nWhich shape is shown?", shown, ()),
+            Ask("word " * 5000, (), ()),
+            Ask("<image>\nWhich colour does the shape have?", shown[:1], ()),
+        ]
+        answers[name] = engine.answer(asks)
+        assert isinstance(answers[name][2], ConversationError)
+    assert list(map(str, answers["vllm"])) == list(map(str, answers["hf"]))
+
+
+def test_the_job(answering: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command, with the model in a Ray actor and vLLM's processes behind it; symbols ranked by likelihood."""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    options = ["--model", str(answering.model), "--benchmark", f"plain={answering.benchmark}"]
+    options += ["--images", str(answering.images), "--score", "letters", "--limit", "12"]
+    found = {}
+    for name in ("hf", "vllm"):
+        assert main(["evaluate", *options, "--engine", name, "--output", str(tmp_path / name)]) == 0
+        found[name] = json.loads((tmp_path / name / "results.json").read_text())
+    assert found["vllm"] == found["hf"]
+    assert found["hf"]["plain"]["clean"] > found["hf"]["plain"]["permutation"]
