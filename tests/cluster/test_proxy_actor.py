@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ards_ray.cluster.signals import ProxyActor
+from ards_ray.cluster.failure import unpacked
+from ards_ray.cluster.proxy_actor import ProxyActor
 from ards_ray.config import CorpusSettings, ProxySettings, RuntimeSettings, Settings
 from ards_ray.proxy.checkpoint import checkpoint_digest
 from ards_ray.proxy.family import load_inputs
@@ -25,14 +26,17 @@ def test_overlapping_calls(finished: Path, copied: Path, demo_inputs: Any) -> No
     names = [part.name for part in run.parts("signals")]
     assert len(names) >= 3
     inputs = load_inputs(Path(demo_inputs.model))
-    rows = [prepare_shard(run, name, settings, inputs).to_row() for name in names]
+    rows = [{**prepare_shard(run, name, settings, inputs).to_row(), "failure": b""} for name in names]
     run.discard("signals")
     actor = ProxyActor(run.url, settings, checkpoint_digest(Path(demo_inputs.model)), "stamp")
     with ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(actor, row) for row in [rows[0], {**rows[1], "conversations": b"torn"}, *rows[1:]]]
-        with pytest.raises(ValueError, match="Expected to read"):
-            calls.pop(1).result()
-        assert [call.result()["name"] for call in calls] == names
+        torn = calls.pop(1).result()
+        answers = [call.result() for call in calls]
+    assert [answer["name"] for answer in answers] == names
+    assert not any(answer["failure"] for answer in answers)
+    with pytest.raises(ValueError, match="Expected to read"):
+        raise unpacked(torn["failure"])
     for name in names:
         path = f"signals/{name}.parquet"
         assert run.read_table(path).equals(before.read_table(path))

@@ -50,7 +50,7 @@ def test_a_full_disk(drivers: Drivers, select: Callable[..., Driver], tmp_path: 
     run = tmp_path / "run"
     # An actor writes the signals, the driver the mixture.
     for path in ("signals/part-00003", "mixture.json"):
-        drivers.plan(Fault("before the temporary file", f"^{path}", "file limit", times=None))
+        drivers.plan(Fault("before the temporary file", f"^{path}", "file limit"))
         driver = select(run)
         assert driver.wait() == 1, driver.text
         assert "File too large" in driver.text

@@ -9,8 +9,10 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,9 +39,10 @@ def strike(point: str, subject: str) -> None:
 
             raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
         elif fault["kind"] == "file limit":
-            import resource
-
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+            # For this file alone: others of the process, Ray's logs among them, have a disk of their own.
+            threading.Timer(2, resource.setrlimit, (resource.RLIMIT_FSIZE, limits)).start()
 
 
 def _claim(name: str, times: int) -> bool:
