@@ -310,7 +310,7 @@ def test_what_cannot_be_evaluated_is_counted(evaluate: Command, answering: Any, 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--benchmark", "nothing=x"], "unknown benchmark 'nothing'; known are plain, scienceqa"),
+        (["--benchmark", "nothing=x"], "unknown benchmark 'nothing'; known are scienceqa, "),
         (["--benchmark", "plain"], "write it as NAME=PATH"),
         (["--benchmark", "plain=missing"], "not found"),
         (["--benchmark", "plain=EMPTY"], "no benchmark.json in this folder"),

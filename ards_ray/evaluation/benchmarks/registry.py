@@ -28,7 +28,6 @@ class Benchmark:
 
 
 BENCHMARKS = {
-    "plain": Benchmark(read_plain, LETTER),
     "scienceqa": Benchmark(read_scienceqa, LETTER),
     "scienceqa_img": Benchmark(read_scienceqa_img, LETTER),
     "seed_bench": Benchmark(read_seed_bench, LETTER),
@@ -42,6 +41,7 @@ BENCHMARKS = {
     "gqa_ood_all": Benchmark(gqa_reader("ood_testdev_all.json"), PHRASE),
     "gqa_ood_head": Benchmark(gqa_reader("ood_testdev_head.json"), PHRASE),
     "gqa_ood_tail": Benchmark(gqa_reader("ood_testdev_tail.json"), PHRASE),
+    "plain": Benchmark(read_plain, LETTER),
 }
 
 
