@@ -83,7 +83,10 @@ def _add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _select(options: argparse.Namespace, console: Console) -> None:
     settings = read_settings(options)
     if settings.subgroups.run is not None:
-        settings = read_settings(options, _yardstick_defaults(settings.subgroups.run))
+        from ards_ray.run.directory import RunDirectory
+        from ards_ray.stages.yardstick import shared_settings
+
+        settings = read_settings(options, shared_settings(RunDirectory(settings.subgroups.run)))
     check_settings(settings)
     if options.print_config:
         import yaml
@@ -101,29 +104,6 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         plan(settings, console)
     else:
         select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
-
-
-def _yardstick_defaults(url: str) -> dict[str, Any]:
-    """The settings that a corpus must share with the run whose subgroups it is scored against: that run's own.
-
-    Raises:
-        SettingsError: it is no run.
-    """
-    import yaml
-
-    from ards_ray.run.directory import RunDirectory
-
-    run = RunDirectory(url)
-    if not run.exists("config.yaml"):
-        raise SettingsError(f"--subgroups {url}: no run is there")
-    values = yaml.safe_load(run.read_bytes("config.yaml"))
-    shared = {
-        "proxy": ("model", "adapter", "dtype", "vector"),
-        "vectors": ("center",),
-        "score": ("aggregate", "similarity", "temperature"),
-        "limits": ("positions", "pixels"),
-    }
-    return {f"{section}.{key}": values[section][key] for section, keys in shared.items() for key in keys}
 
 
 def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Settings:

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from ards_ray.cluster.failure import DEATHS
 from ards_ray.cluster.proxy_actor import ProxyActor
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
@@ -16,6 +17,9 @@ from ards_ray.stages.score import killed_rows, write_signals
 
 # A single conversation must kill its process so often before it is blamed.
 DEATHS_BLAMED = 2
+# So many deaths in a row, with nothing scored between, are not because of conversations: a shard that is halved down to
+# one of them takes ten or so.
+DEATHS_IN_A_ROW = 32
 NODES_LOST = 3
 
 
@@ -37,23 +41,33 @@ class LoneProxy:
         self._arguments = (run.url, settings, model, stage)
         self._actor: Any = None
         self._node = ""
+        self._deaths = 0
         self.width = 0
 
     def score(self, name: str, rows: Sequence[int]) -> tuple[pa.Table, int] | None:
         """Rows of the signals table and the splits, None where the process died of it and not with its node.
 
         Raises:
-            ArdsError: the proxy's process dies before it has loaded the model.
+            ArdsError: the proxy's process dies before it has loaded the model, or whatever it scores; or nodes are lost
+                one after the other.
         """
         for _ in range(NODES_LOST):
             self._start()
             try:
-                return ray.get(self._actor.score_alone.remote(name, list(rows)))
-            except ray.exceptions.RayActorError:
+                scored = ray.get(self._actor.score_alone.remote(name, list(rows)))
+                self._deaths = 0
+                return scored
+            except DEATHS as error:
                 self._actor = None
-                if _is_alive(self._node):
-                    return None
-        return None
+                if not _is_alive(self._node):
+                    continue
+                self._deaths += 1
+                if self._deaths >= DEATHS_IN_A_ROW:
+                    raise ArdsError(
+                        f"the proxy's process died {self._deaths} times in a row, whatever it scored: {error}"
+                    ) from error
+                return None
+        raise ArdsError(f"{NODES_LOST} nodes were lost one after the other while they scored {name} alone; try again")
 
     def __enter__(self) -> "LoneProxy":
         return self
@@ -63,17 +77,18 @@ class LoneProxy:
             ray.kill(self._actor)
 
     def _start(self) -> None:
+        if self._actor is not None:
+            return
+        cause: Exception | None = None
         for _ in range(NODES_LOST):
-            if self._actor is not None:
-                return
             actor = self._kind.remote(*self._arguments)
             try:
                 self._node, self.width = ray.get(actor.place.remote())
                 self._actor = actor
-            except ray.exceptions.RayActorError as error:
+                return
+            except DEATHS as error:
                 cause = error
-        if self._actor is None:
-            raise ArdsError(f"the proxy's process died {NODES_LOST} times while it loaded the model: {cause}")
+        raise ArdsError(f"the proxy's process died {NODES_LOST} times while it loaded the model: {cause}")
 
 
 def score_alone(

@@ -9,6 +9,9 @@ from ray import cloudpickle
 
 from ards_ray.errors import ArdsError
 
+# What Ray says of a call whose process died, by itself, with its node, or because the node's memory ran out.
+DEATHS = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
+
 
 def packed(error: Exception) -> bytes:
     """An error as bytes, for a row of Ray Data; the trace of one that is not ours goes along as a note."""

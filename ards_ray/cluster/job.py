@@ -24,12 +24,12 @@ from ards_ray.cluster.steps import (
     write_subgroups,
 )
 from ards_ray.config import Settings, check_settings, to_dict
-from ards_ray.errors import RunChanged, TooManyFailed
+from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import load_inputs
 from ards_ray.report.summary import print_summary
 from ards_ray.report.tables import print_failures, say
-from ards_ray.run.directory import THREADS, Part, RunDirectory
+from ards_ray.run.directory import CONFIG_FILE, THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.lease import hold_lease
 from ards_ray.run.state import RunState, start_over
@@ -37,8 +37,6 @@ from ards_ray.stages import inputs, mixture
 from ards_ray.stages.image_files import images_changed
 from ards_ray.stages.reuse import check_earlier
 from ards_ray.stages.yardstick import NO_ATTACKS, yardstick_stamp
-
-CONFIG_FILE = "config.yaml"
 
 
 def select(settings: Settings, console: Console, fresh: bool = False, retry_failed: bool = False) -> None:
@@ -65,11 +63,10 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     run = RunDirectory(str(settings.output))
     run.prepare()
     with hold_lease(run, partial(say, console)), ray_session(), known_cause():
-        run.sweep()
-        if fresh:
-            start_over(run)
-        state = RunState(run)
-        _drop_damaged(run, state, console)
+        state = RunState(run, fresh)
+        if not fresh:
+            run.sweep()
+            _drop_damaged(run, state, console)
         asked_device = settings.proxy.device
         settings = resolve_auto(settings, state)
         job = Job(run, settings, state, console, checkpoint_digest(folder), asked_device)
@@ -77,6 +74,8 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
         _check_other_runs(job)
         _refuse_changes(job, conversation_inputs)
         check_nodes(run, settings, job.model)
+        if fresh:
+            start_over(run)
         parts = write_conversations(job, conversation_inputs)
         _write_config(run, settings)
         signals = write_signals(job, parts, retry_failed)
@@ -93,6 +92,9 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
 def _check_other_runs(job: Job) -> None:
     """Before any work: that the runs can be used whose subgroups or signals are to be taken over."""
     signals = signals_inputs(job, "")
+    for key, url in (("subgroups.run", job.settings.subgroups.run), ("runtime.reuse", job.settings.runtime.reuse)):
+        if url == job.run.url:
+            raise SettingsError(f"{key}: {url} is the output itself; name another output")
     if job.settings.subgroups.run is not None:
         source = RunDirectory(job.settings.subgroups.run)
         job.yardstick = Yardstick(source, yardstick_stamp(source, job.settings, signals))
@@ -104,8 +106,10 @@ def _drop_damaged(run: RunDirectory, state: RunState, console: Console) -> None:
     """Have made again what was finished and is not whole any more."""
     for part, problem in run.damaged():
         say(console, f"{run.url}/{part.path}: {problem}; it is made again.")
-        run.drop(part)
         state.reopen(part.fingerprint)
+        run.drop(part)
+    for stage in state.reopen_incomplete():
+        say(console, f"{run.url}: files of {stage} are gone from the manifest; they are made again.")
 
 
 def _write_config(run: RunDirectory, settings: Settings) -> None:
@@ -117,6 +121,8 @@ def _write_config(run: RunDirectory, settings: Settings) -> None:
 def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
     """Refuse a change that would throw signals away, and image files that changed since they were scored."""
     before = job.state.stages.get("signals")
+    # Where a part of the conversations is lost, its images are looked at when it is there again.
+    there = {part.name for part in job.run.parts("conversations")}
     signals = [part for part in job.run.parts("signals") if before and part.fingerprint == before.fingerprint]
     if not signals:
         return
@@ -130,9 +136,10 @@ def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
             + "\nname another output, or throw the run away with --fresh"
         )
     with ThreadPoolExecutor(THREADS) as pool:
-        changed = list(pool.map(lambda part: images_changed(job.run, job.settings, part), signals))
+        known = [part for part in signals if part.name in there]
+        changed = list(pool.map(lambda part: images_changed(job.run, job.settings, part), known))
     if any(changed):
-        names = ", ".join(part.name for part, differs in zip(signals, changed, strict=True) if differs)
+        names = ", ".join(part.name for part, differs in zip(known, changed, strict=True) if differs)
         raise RunChanged(
             f"{job.run.url}: image files changed since they were scored, in the shards {names}; "
             "name another output, or throw the run away with --fresh"

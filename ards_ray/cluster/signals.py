@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.util.annotations import RayDeprecationWarning
 
-from ards_ray.cluster.failure import packed, unpacked
+from ards_ray.cluster.failure import DEATHS, packed, unpacked
 from ards_ray.cluster.proxy_actor import ProxyActor, load_proxy, proxy_inputs
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
@@ -23,12 +23,10 @@ from ards_ray.stages.score import score_shard, strongest
 DEATHS_RETRIED = 1
 # Of so many shards at least, and this share of them, the process may die before the job gives up: what kills more than
 # that is not in the conversations.
-DEATHS = 16
-DEATHS_SHARE = 0.05
+LOST_SHARDS = 32
+LOST_SHARE = 0.1
 # While the proxy computes one shard, the next is unpacked and the one before is written.
 CALLS_PER_ACTOR = 2
-
-_DEATHS = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 
 
 def score_shards(
@@ -60,13 +58,8 @@ def score_shards(
     """
     left = dict(shards)
     while left:
-        for part in run.parts("signals"):
-            # Written, and its answer lost with a node.
-            if part.fingerprint == stage and part.name in left and left[part.name] is None:
-                del left[part.name]
-                yield {"name": part.name, "conversations": part.rows}
         before, lost = len(left), _lost_nodes()
-        tolerated = max(DEATHS, int(DEATHS_SHARE * len(left)))
+        tolerated = max(LOST_SHARDS, int(LOST_SHARE * len(left)))
         died: Exception | None = None
         try:
             for row in _pipeline(run, settings, left, workers, model, stage, earlier, tolerated).iter_rows():
@@ -74,8 +67,13 @@ def score_shards(
                     raise unpacked(row["failure"])
                 del left[row["name"]]
                 yield row
-        except _DEATHS as error:
+        except DEATHS as error:
             died = error
+        for part in run.parts("signals"):
+            # Written, and its answer lost with a node.
+            if part.fingerprint == stage and part.name in left and left[part.name] is None:
+                del left[part.name]
+                yield {"name": part.name, "conversations": part.rows}
         if len(left) < before and _lost_nodes() > lost:
             continue
         if died is not None:
@@ -121,6 +119,8 @@ def _pipeline(
                 max_size=workers.count,
                 initial_size=workers.count,
                 max_concurrent_calls_per_actor=CALLS_PER_ACTOR,
+                # Each that is sent ahead dies with the actor.
+                max_tasks_in_flight_per_actor=CALLS_PER_ACTOR,
                 enable_true_multi_threading=True,
             ),
             num_cpus=workers.cpus,

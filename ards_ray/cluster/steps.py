@@ -19,7 +19,7 @@ from ards_ray.cluster.signals import score_corrupted, score_shards
 from ards_ray.config import Settings
 from ards_ray.corpus.images import lies_inside
 from ards_ray.corpus.readers import embedded_row, is_parquet
-from ards_ray.errors import SettingsError
+from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY, summarise
@@ -92,8 +92,8 @@ def signals_inputs(job: Job, conversations_stage: str) -> dict[str, Any]:
 
 def write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
     if not job.state.is_done("conversations", stage_inputs) or _embedded_images_moved(job):
-        job.run.discard("conversations")
         with job.stage("conversations", stage_inputs) as stage, job.progress("conversations", None, "rows") as progress:
+            job.run.discard("conversations")
             for part in conversations.write_conversations(job.run, job.settings, stage):
                 progress.advance(part.rows)
     parts = job.run.parts("conversations")
@@ -131,6 +131,7 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
         total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
         earlier = job.earlier_rows(stage_inputs)
         with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
+            job.run.discard("signals", keep=stage)
             for row in score_shards(job.run, job.settings, shards, workers, job.model, stage, earlier):
                 del shards[row["name"]]
                 progress.advance(row["conversations"])
@@ -140,7 +141,10 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
                     row = score_alone(job.run, job.settings, name, rows or _rows(job.run, name), stage, proxy)
                     say(job.console, f"{name}: {row['killed']} of its conversations kill the process that scores them.")
                     progress.advance(row["conversations"])
-    return job.run.parts("signals")
+    signals = job.run.parts("signals")
+    if [part.name for part in signals] != [part.name for part in parts]:
+        raise ArdsError(f"{job.run.url}: signals and conversations are not of the same shards; run `ards-ray verify`")
+    return signals
 
 
 def _rows(run: RunDirectory, name: str) -> list[int]:
@@ -234,6 +238,7 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
         return
     run, settings = job.run, job.settings
     with job.stage("subgroups", stage_inputs) as stage:
+        run.discard("subgroups", keep=stage)
         if job.yardstick:
             take_subgroups(job.yardstick.run, run, stage)
             return

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ards_ray.corpus.text import is_unicode
 from ards_ray.errors import ConversationError
 
 IMAGE_TAG = "<image>"
@@ -69,19 +70,10 @@ def turns_of(record: Any) -> list[tuple[str, str]]:
             raise ConversationError("malformed turn", f"turn {index + 1} has no text under 'value'")
         if turn.get("from") not in ("human", "gpt"):
             raise ConversationError("unknown speaker", f"turn {index + 1} is from {turn.get('from')!r}")
-        if not _is_unicode(turn["value"]):
+        if not is_unicode(turn["value"]):
             raise ConversationError("text is not Unicode", f"turn {index + 1} has half of a surrogate pair")
         checked.append((turn["from"], turn["value"]))
     return checked[1:] if checked[0][0] == "gpt" else checked
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a text has a form in UTF-8: JSON's escapes can say what has none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def parse_conversation(row: int, format: str, image: str | None, record: str) -> Conversation:

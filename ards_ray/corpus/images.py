@@ -46,12 +46,13 @@ def read_image(image: str, folder: Location | None) -> bytes:
     """
     if folder is None:
         raise ConversationError("image not found", f"{image} (no image folder is given)")
-    inside = posixpath.normpath(image)
-    if posixpath.isabs(image) or inside.split("/")[0] == "..":
-        raise ConversationError("image path leaves the image folder", image)
     if "\0" in image:
         raise ConversationError("image not found", image)
-    return _read_local(image, folder.path) if folder.is_local else _read_remote(image, folder / inside)
+    if not lies_inside(image):
+        raise ConversationError("image path leaves the image folder", image)
+    return (
+        _read_local(image, folder.path) if folder.is_local else _read_remote(image, folder / posixpath.normpath(image))
+    )
 
 
 def decode_image(content: bytes, max_pixels: int) -> Image.Image:

@@ -15,6 +15,7 @@ from pyarrow import fs as pafs
 from ards_ray.corpus.conversation import image_of
 from ards_ray.corpus.formats import format_of
 from ards_ray.corpus.parquet import MAGIC, parquet_records
+from ards_ray.corpus.text import is_unicode
 from ards_ray.errors import ConversationError, CorpusError
 from ards_ray.storage.location import Location, locate
 
@@ -120,23 +121,12 @@ def _entry(row: int, source: str, record: Any, embedded: str | None) -> Entry:
         source=source,
         image=None if image is None else _unicode(image),
         format=format_of(record, has_image),
-        record=text if _is_unicode(text) else _encode_ascii(record),
+        record=text if is_unicode(text) else _encode_ascii(record),
     )
 
 
-def _is_unicode(text: str) -> bool:
-    """Whether the text is free of half surrogate pairs, which JSON can spell and Arrow cannot hold."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _unicode(text: str) -> str:
-    return text if _is_unicode(text) else text.encode(errors="backslashreplace").decode()
+    return text if is_unicode(text) else text.encode(errors="backslashreplace").decode()
 
 
 def _reader_of(file: Location) -> Callable[[Location], _Records]:

@@ -11,6 +11,7 @@ from ards_ray.report.tables import print_failures, say, table_of
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.lease import Lease, read_lease
 from ards_ray.run.state import RunState
+from ards_ray.stages.inputs import is_current
 
 STAGES = ("conversations", "signals", "clusters", "subgroups", "scores", "mixture")
 
@@ -33,6 +34,8 @@ def print_status(url: str, console: Console) -> None:
         answers = sum(part.rows for part in run.parts("answers"))
         say(console, f"Evaluation: {'done' if evaluation.complete else 'not finished'}, {answers:,} answers.")
         return
+    if lease is not None and not _is_at_work(lease):
+        lease = None
     conversations, signals = run.parts("conversations"), run.parts("signals")
     total = sum(part.rows for part in conversations)
     scored = sum(part.rows for part in signals)
@@ -42,7 +45,7 @@ def print_status(url: str, console: Console) -> None:
         done, whole = {"conversations": (total, 0), "signals": (scored, total)}.get(name, (0, 0))
         table.add_row(
             name,
-            "not begun" if record is None else "done" if record.complete else "at work" if lease else "stopped",
+            _state(run, state, name, lease is not None),
             f"{done:,}" if done else "",
             f"{whole:,}" if whole else "",
             f"{record.seconds:,.1f}" if record is not None and record.complete else "",
@@ -61,11 +64,24 @@ def print_status(url: str, console: Console) -> None:
         print_failures(reasons, console)
 
 
+def _state(run: RunDirectory, state: RunState, stage: str, at_work: bool) -> str:
+    if stage not in state.stages:
+        return "not begun"
+    if is_current(run, state, stage):
+        return "done"
+    if state.stages[stage].complete:
+        return "to be redone"
+    return "at work" if at_work else "stopped"
+
+
+def _is_at_work(lease: Lease) -> bool:
+    return not lease.is_dead() and time() - lease.heartbeat <= lease.expires_seconds
+
+
 def _driver(lease: Lease | None) -> str:
     if lease is None:
         return "No driver is at work."
-    silent = max(0.0, time() - lease.heartbeat)
-    if lease.is_dead() or silent > lease.expires_seconds:
+    if not _is_at_work(lease):
         return f"No driver is at work; the last, {lease.holder}, ended without a word."
     return f"At work: {lease.holder}, since {timedelta(seconds=round(time() - lease.since))}."
 

@@ -56,7 +56,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
     subgroups = table_of("subgroup", "conversations", "members", "loss", "weight")
     for item in summary["subgroups"]:
         subgroups.add_row(
-            item["subgroup"],
+            shown(item["subgroup"]),
             f"{item['size']:,}",
             f"{item['members']:,}",
             f"{item['loss']:.4f}",

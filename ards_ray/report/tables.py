@@ -19,12 +19,17 @@ def table_of(first: str, *others: str) -> Table:
 
 def shown(text: str) -> str:
     """A text of the corpus, to be shown as it is: without markup, and without what steers a terminal."""
-    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """A text without what steers a terminal, line breaks left as they are."""
+    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def say(console: Console, text: str) -> None:
     """A line as it is. Paths are not broken: they are there to be copied."""
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(printable(text), soft_wrap=True, highlight=False, markup=False)
 
 
 def print_failures(reasons: Mapping[str, int], console: Console) -> None:

@@ -19,11 +19,11 @@ from ards_ray.report.evaluation import ANSWERS_FILE
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY
 from ards_ray.report.tables import say
-from ards_ray.run.directory import THREADS, Part, RunDirectory
+from ards_ray.run.directory import RUN_FILE, THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import fingerprint
 from ards_ray.run.state import RunState
 from ards_ray.stages.clusters import CENTER, CENTROIDS
-from ards_ray.stages.inputs import signals_digest
+from ards_ray.stages.inputs import is_current
 from ards_ray.stages.mixture import FAILURES, MIXTURE_JSON
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS
 from ards_ray.stages.vectors import scored_vectors
@@ -53,7 +53,7 @@ def verify(url: str, console: Console) -> None:
         ArdsError: it is no run of this version, or a file cannot be read at all.
     """
     run = RunDirectory(url)
-    if not run.exists("run.json"):
+    if not run.exists(RUN_FILE):
         raise ArdsError(f"{run.url}: no run is there")
     state = RunState(run)
     parts = run.finished()
@@ -61,14 +61,16 @@ def verify(url: str, console: Console) -> None:
         problems = list(find_problems(run, state, parts, progress.advance))
     for problem in problems:
         say(console, f"{run.url}/{problem.path}: {problem.what}")
-    unfinished = [name for name, record in state.stages.items() if not record.complete]
-    if unfinished or not {"mixture", "answers"} & set(state.stages):
+    answers = state.stages.get("answers")
+    finished = is_current(run, state, "mixture") and run.exists(SUMMARY)
+    if not finished and (answers is None or not answers.complete):
         say(console, "The run is not finished: the same command goes on with it.")
     if problems:
         raise Unsound(
-            f"{run.url}: {len(problems):,} problems; delete the files that are named and run the same command again"
+            f"{run.url}: {len(problems):,} problems; delete the tables' files that are named and run the same command "
+            "again, or start over with --fresh"
         )
-    table = "answers" if "answers" in state.stages else "conversations"
+    table = "conversations" if answers is None else "answers"
     rows = sum(part.rows for part in parts if part.path.startswith(f"{table}/"))
     say(console, f"Sound: {len(parts):,} files, {rows:,} {table}.")
 
@@ -104,7 +106,7 @@ def find_problems(
 def _stage_problems(state: RunState) -> Iterator[Problem]:
     for name, record in state.stages.items():
         if fingerprint(record.inputs) != record.fingerprint:
-            yield Problem("run.json", f"the fingerprint of {name} is not that of its inputs")
+            yield Problem(RUN_FILE, f"the fingerprint of {name} is not that of its inputs")
 
 
 def _file_problems(run: RunDirectory, state: RunState, part: Part) -> Iterator[Problem]:
@@ -202,7 +204,7 @@ def _row_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
         scored[inside[ok]] = True
     yield from signals.missing(np.ones(count, dtype=bool), _is_complete(state, "signals"))
     for name, stage in (("clusters", "clusters"), ("scores", "scores"), ("information", "mixture")):
-        if not _is_current(run, state, stage):
+        if not is_current(run, state, stage):
             continue
         found = _Rows(name, count)
         for part in run.parts(name):
@@ -263,20 +265,9 @@ def _is_complete(state: RunState, stage: str) -> bool:
     return stage in state.stages and state.stages[stage].complete
 
 
-def _is_current(run: RunDirectory, state: RunState, stage: str) -> bool:
-    """Whether a stage is complete and was made of what the stages before it are now."""
-    if not _is_complete(state, stage):
-        return False
-    before = {"subgroups": "clusters", "scores": "subgroups", "mixture": "scores"}.get(stage)
-    inputs = state.stages[stage].inputs
-    if before is None:
-        return bool(inputs["signals"] == signals_digest(run.parts("signals")))
-    return _is_current(run, state, before) and inputs[before] == state.stages[before].fingerprint
-
-
 def _sum_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
     """Sums that agree with each other, of a run that is finished."""
-    if not _is_current(run, state, "mixture") or not run.exists(SUMMARY):
+    if not is_current(run, state, "mixture") or not run.exists(SUMMARY):
         return
     summary = run.read_json(SUMMARY)
     signals = run.parts("signals")

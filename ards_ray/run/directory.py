@@ -27,10 +27,11 @@ from ards_ray.storage.location import locate
 
 MANIFEST = "manifest"
 RUN_FILE = "run.json"
+CONFIG_FILE = "config.yaml"
 LEASE = "lease.json"
 TABLES = ("conversations", "signals", "clusters", "subgroups", "scores", "information", "mixture", "answers")
 FILES = (
-    "config.yaml",
+    CONFIG_FILE,
     "mixture.json",
     "failures.jsonl",
     "summary.json",
@@ -151,9 +152,12 @@ class RunDirectory:
     def publish(self, path: str) -> Iterator[CountedStream]:
         """A stream whose content appears under `path` when the block ends well.
 
-        On a file system: a temporary file, synced and renamed. On an object store: one put, at the end.
+        On a file system: a temporary file, synced and renamed. On an object store: one put, at the end. What was there
+        before is no longer in the manifest from the beginning on.
         """
         target = self.location / path
+        if not path.startswith(f"{MANIFEST}/"):
+            self.delete(_entry(path))
         if self.location.is_local:
             folder = os.path.dirname(target.path)
             _make_folder(folder)
@@ -267,8 +271,7 @@ class RunDirectory:
             if info.base_name.startswith(prefix) and info.base_name.endswith(".json")
         ]
         with ThreadPoolExecutor(THREADS) as pool:
-            entries = list(pool.map(lambda name: self.read_json(f"{MANIFEST}/{name}"), sorted(names)))
-        return sorted(map(self._part, entries), key=lambda part: part.path)
+            return sorted(pool.map(lambda name: self._part(f"{MANIFEST}/{name}"), names), key=lambda part: part.path)
 
     def finish_times(self, table: str) -> dict[str, float]:
         """When each part of a table was finished, in seconds since 1970, by path."""
@@ -279,16 +282,18 @@ class RunDirectory:
 
     def part(self, path: str) -> Part | None:
         """The manifest entry of one file, or None where it is not finished."""
-        return self._part(self.read_json(_entry(path))) if self.exists(_entry(path)) else None
+        return self._part(_entry(path)) if self.exists(_entry(path)) else None
 
-    def _part(self, entry: Any) -> Part:
+    def _part(self, entry: str) -> Part:
         try:
-            part = Part(**entry)
-            inside = not posixpath.isabs(part.path) and ".." not in part.path.split("/")
+            part = Part(**self.read_json(entry))
+            inside = _entry(part.path) == entry and ".." not in part.path.split("/")
         except (TypeError, AttributeError) as error:
-            raise ArdsError(f"{self.url}/{MANIFEST}: an entry is damaged ({error}); run `ards-ray verify`") from error
-        if not inside:
-            raise ArdsError(f"{self.url}/{MANIFEST}: an entry names {part.path}, which is not in the run")
+            raise ArdsError(
+                f"{self.url}/{entry}: damaged ({error}); delete it and run the same command again"
+            ) from error
+        if not inside or part.path.split("/")[0] not in (*TABLES, "mixture.json", "failures.jsonl"):
+            raise ArdsError(f"{self.url}/{entry}: names {part.path}, which is not in the run; delete it")
         return part
 
     @contextmanager
@@ -346,8 +351,8 @@ class RunDirectory:
 
     def discard(self, table: str, keep: str | None = None) -> None:
         """Delete the files of a table that another fingerprint made."""
-        for part in self._entries(f"{table}-"):
-            if part.fingerprint != keep:
+        for part in self._entries(table):
+            if part.path.split("/")[0].split(".")[0] == table and part.fingerprint != keep:
                 self.drop(part)
 
     def drop(self, part: Part) -> None:
@@ -381,8 +386,22 @@ class RunDirectory:
                 found.append((part, f"{size:,} bytes, and the manifest says {part.bytes:,}"))
         return found
 
+    def entry_count(self, stage: str) -> int:
+        """How many finished files of a stage's tables the manifest names."""
+        tables = (stage, "information") if stage == "mixture" else (stage,)
+        selector = pafs.FileSelector((self.location / MANIFEST).path, allow_not_found=True)
+        names = [info.base_name for info in self.location.filesystem.get_file_info(selector)]
+        return sum(name.split("-")[0].split(".")[0] in tables for name in names if not name.startswith("."))
+
     def sweep(self) -> None:
-        """Delete the temporary files that writers left which were killed. Nobody else may be at work."""
+        """Delete what writers left that were killed: temporary files, and parts that the manifest does not name.
+
+        Nobody else may be at work.
+        """
+        finished = {part.path for part in self.finished()}
+        for path in self.sizes():
+            if path.endswith(".parquet") and path.split("/")[0] in TABLES and path not in finished:
+                self.delete(path)
         if self.location.is_local:
             for folder in ("", MANIFEST, *TABLES):
                 path = (self.location / folder).path

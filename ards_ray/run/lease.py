@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep, time
 from typing import Any
 
-from ards_ray.errors import ArdsError, RunHeld
+from ards_ray.errors import ArdsError, RunHeld, SettingsError
 from ards_ray.run.directory import LEASE, RunDirectory
 from ards_ray.storage.exclusive import Content, ExclusiveFile, Replaced, exclusive_file
 
@@ -27,7 +28,8 @@ class Lease:
 
     Attributes:
         host: Name of the machine.
-        namespace: Which of the machine's spaces of process numbers, since containers share machines and names.
+        namespace: Which machine of that name, and which of its spaces of process numbers: machines share names, and
+            containers share machines.
         process: Process number there.
         started: When that process began, in the machine's own count, None where that is unknown: numbers are used
             again.
@@ -50,9 +52,13 @@ class Lease:
     def holder(self) -> str:
         return f"process {self.process} on {self.host}"
 
+    def is_here(self) -> bool:
+        """Whether its holder is a process of this machine, as this process sees them."""
+        return (self.host, self.namespace) == (socket.gethostname(), _namespace())
+
     def is_dead(self) -> bool:
         """Whether it is known for sure that the holder lives no more."""
-        if (self.host, self.namespace) != (socket.gethostname(), _namespace()):
+        if not self.is_here():
             return False
         if not _lives(self.process):
             return True
@@ -62,7 +68,10 @@ class Lease:
 
 def read_lease(run: RunDirectory) -> Lease | None:
     """Who works on the run, None if nobody does."""
-    return _parse(run, run.read_bytes(LEASE)) if run.exists(LEASE) else None
+    try:
+        return _parse(run, run.read_bytes(LEASE))
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager
@@ -74,7 +83,9 @@ def hold_lease(run: RunDirectory, say: Callable[[str], None]) -> Iterator[None]:
         say: Told why it takes long.
 
     Raises:
+        SettingsError: the folder cannot be written.
         RunHeld: another driver holds it, or took it over while this one was asleep.
+        ArdsError: it could not be renewed.
     """
     file = exclusive_file(run.location, LEASE)
     now = time()
@@ -88,13 +99,17 @@ def hold_lease(run: RunDirectory, say: Callable[[str], None]) -> Iterator[None]:
         heartbeat=now,
         expires_seconds=EXPIRES_SECONDS,
     )
-    heart = _Heart(file, mine, _acquire(run, file, mine, say))
+    try:
+        content = _acquire(run, file, mine, say)
+    except OSError as error:
+        raise SettingsError(f"{run.url}: the output folder cannot be written ({error})") from error
+    heart = _Heart(run, file, mine, content)
     heart.start()
     try:
         yield
     except KeyboardInterrupt:
         if heart.lost is not None:
-            raise RunHeld(f"{run.url}: {heart.lost}; this driver stops") from None
+            raise heart.lost from None
         raise
     finally:
         heart.stop()
@@ -106,11 +121,14 @@ def _acquire(run: RunDirectory, file: ExclusiveFile, mine: Lease, say: Callable[
     while True:
         found = file.read()
         held = None if found is None else _parse(run, found.content)
+        if found is not None and held is not None and held.token == mine.token:
+            # Put, and the answer was lost.
+            return found
         if held is None or held.is_dead() or (held == seen and monotonic() - seen_at >= held.expires_seconds):
             with suppress(Replaced):
                 return file.replace(found, _bytes(replace(mine, heartbeat=time())))
             continue
-        if _is_here(held):
+        if held.is_here():
             raise _held(run, held)
         if seen is None:
             # Clocks differ between machines: what counts is whether it beats while we look.
@@ -133,13 +151,14 @@ def _held(run: RunDirectory, held: Lease) -> RunHeld:
 class _Heart:
     """The thread that says that the driver is alive, and stops it when it no longer holds the lease."""
 
-    def __init__(self, file: ExclusiveFile, mine: Lease, content: Content):
+    def __init__(self, run: RunDirectory, file: ExclusiveFile, mine: Lease, content: Content):
+        self._run = run
         self._file = file
         self._mine = mine
         self._content = content
         self._ended = Event()
         self._thread = Thread(target=self._beat, name="lease", daemon=True)
-        self.lost: str | None = None
+        self.lost: ArdsError | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -156,16 +175,27 @@ class _Heart:
         last = monotonic()
         while not self._ended.wait(HEARTBEAT_SECONDS):
             try:
-                self._content = self._file.replace(self._content, _bytes(replace(self._mine, heartbeat=time())))
+                self._content = self._renewed()
                 last = monotonic()
             except Replaced:
-                self.lost = "another driver took this run over"
+                self.lost = RunHeld(f"{self._run.url}: another driver took this run over; this one stops")
             except OSError as error:
-                if monotonic() - last > self._mine.expires_seconds:
-                    self.lost = f"the lease could not be renewed for {self._mine.expires_seconds:g} s ({error})"
+                # Sooner than others take over.
+                if monotonic() - last > self._mine.expires_seconds / 2:
+                    self.lost = ArdsError(f"{self._run.url}: the lease cannot be renewed ({error}); this driver stops")
             if self.lost is not None:
                 _thread.interrupt_main()
                 return
+
+    def _renewed(self) -> Content:
+        try:
+            return self._file.replace(self._content, _bytes(replace(self._mine, heartbeat=time())))
+        except Replaced:
+            found = self._file.read()
+            if found is not None and _parse(self._run, found.content).token == self._mine.token:
+                # Put before, and the answer was lost.
+                return found
+            raise
 
 
 def _bytes(lease: Lease) -> bytes:
@@ -182,15 +212,12 @@ def _parse(run: RunDirectory, content: bytes) -> Lease:
         ) from error
 
 
-def _is_here(lease: Lease) -> bool:
-    return (lease.host, lease.namespace) == (socket.gethostname(), _namespace())
-
-
 def _namespace() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
+    parts = []
+    for read in (lambda: Path("/etc/machine-id").read_text().strip(), lambda: os.readlink("/proc/self/ns/pid")):
+        with suppress(OSError):
+            parts.append(read())
+    return " ".join(parts)
 
 
 def _lives(process: int) -> bool:

@@ -15,12 +15,13 @@ PACKAGES = ("ray", "torch", "transformers", "faiss-cpu", "pyarrow", "numpy", "pi
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A stage as run.json tells it."""
+    """A stage as run.json tells it; `files` is how many it finished."""
 
     fingerprint: str
     inputs: dict[str, Any]
     complete: bool
     seconds: float
+    files: int = 0
 
 
 def versions() -> dict[str, str]:
@@ -37,10 +38,10 @@ def start_over(run: RunDirectory) -> None:
 class RunState:
     """The stages of a run, read from and kept in run.json."""
 
-    def __init__(self, run: RunDirectory):
+    def __init__(self, run: RunDirectory, fresh: bool = False):
         self.run = run
         self.stages: dict[str, StageRecord] = {}
-        if run.exists(RUN_FILE):
+        if run.exists(RUN_FILE) and not fresh:
             content = run.read_json(RUN_FILE)
             if content.get("schema_version") != SCHEMA_VERSION:
                 raise RunChanged(
@@ -69,7 +70,9 @@ class RunState:
 
     def finish(self, stage: str, seconds: float) -> None:
         record = self.stages[stage]
-        self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, round(record.seconds + seconds, 3))
+        seconds = round(record.seconds + seconds, 3)
+        files = self.run.entry_count(stage)
+        self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, files)
         self.save()
 
     def reopen(self, stamp: str) -> None:
@@ -78,6 +81,17 @@ class RunState:
             if record.fingerprint == stamp:
                 self.stages[name] = replace(record, complete=False)
                 self.save()
+
+    def reopen_incomplete(self) -> list[str]:
+        """Note of each stage that it is not complete if files of it are gone together with their entries."""
+        found = [
+            name
+            for name, record in self.stages.items()
+            if record.complete and self.run.entry_count(name) != record.files
+        ]
+        for name in found:
+            self.reopen(self.stages[name].fingerprint)
+        return found
 
     def save(self) -> None:
         self.run.write_json(

@@ -7,8 +7,9 @@ from typing import Any
 
 from ards_ray.config import Settings
 from ards_ray.corpus.readers import is_parquet
-from ards_ray.run.directory import Part
+from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fingerprint import digest
+from ards_ray.run.state import RunState
 from ards_ray.storage.location import locate
 
 # Raised when a stage's code changes its numbers.
@@ -81,6 +82,24 @@ def scores_inputs(settings: Settings, subgroups: str) -> dict[str, Any]:
 
 def mixture_inputs(settings: Settings, scores: str) -> dict[str, Any]:
     return {"version": VERSIONS["mixture"], "scores": scores, "mixture": asdict(settings.mixture)}
+
+
+# What each stage was made of, by the name under which its inputs tell it.
+_BEFORE = {"signals": "conversations", "subgroups": "clusters", "scores": "subgroups", "mixture": "scores"}
+
+
+def is_current(run: RunDirectory, state: RunState, stage: str) -> bool:
+    """Whether a stage is complete and was made of what the stages before it are now."""
+    record = state.stages.get(stage)
+    if record is None or not record.complete:
+        return False
+    if stage == "clusters":
+        made_of = record.inputs["signals"] == signals_digest(run.parts("signals"))
+        return made_of and is_current(run, state, "signals")
+    before = _BEFORE.get(stage)
+    return before is None or (
+        is_current(run, state, before) and record.inputs[before] == state.stages[before].fingerprint
+    )
 
 
 def corpus_digest(file: str) -> str:

@@ -13,13 +13,16 @@ from ards_ray.corpus.images import decode_image, read_embedded, read_image
 from ards_ray.corpus.readers import embedded_row
 from ards_ray.corruption.attack import corrupt
 from ards_ray.corruption.noise import add_noise
-from ards_ray.errors import ConversationError
+from ards_ray.errors import ArdsError, ConversationError
 from ards_ray.proxy.family import ProxyInputs
 from ards_ray.proxy.sequence import Picture, TokenSequence
 from ards_ray.run.directory import RunDirectory
 from ards_ray.stages.prepared import PreparedConversation, PreparedShard
 from ards_ray.stages.reuse import Earlier, content_of
 from ards_ray.storage.location import locate
+
+# So many conversations that all fail in an unexpected way mean that something else is wrong than the conversations.
+SYSTEMATIC = 16
 
 
 def prepare_shard(
@@ -45,6 +48,7 @@ def prepare_shard(
     pictures = Pictures(settings, inputs, entries)
     conversations = []
     known: dict[int, int] = {}
+    unexpected = 0
     for entry in entries:
         try:
             conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
@@ -56,6 +60,15 @@ def prepare_shard(
                 known[conversation.row] = found
         except ConversationError as error:
             conversations.append(PreparedConversation(entry["row"], None, str(error), (), None))
+        except (ArdsError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            # A library stumbled over it.
+            unexpected += 1
+            if unexpected == len(entries) >= SYSTEMATIC:
+                raise
+            text = f"preparing failed: {type(error).__name__}: {error}"
+            conversations.append(PreparedConversation(entry["row"], None, text, (), None))
     taken = earlier.take(list(known.values()), list(known)) if earlier is not None and known else None
     return PreparedShard(name, tuple(conversations), tuple(pictures.taken), taken)
 

@@ -106,10 +106,12 @@ def write_signals(
     path = f"signals/{name}.parquet"
     before = run.part(path)
     if before is not None and before.fingerprint == stage and run.exists(path):
-        splits += before.details["splits"]
-        taken += before.details["taken"]
         kept = run.read_table(path)
-        table = pa.concat_tables([kept.filter(pc.invert(pc.is_in(kept["row"], table["row"]))), table])
+        kept = kept.filter(pc.invert(pc.is_in(kept["row"], table["row"])))
+        if kept.num_rows:
+            splits += before.details["splits"]
+            taken += before.details["taken"]
+            table = pa.concat_tables([kept, table])
     conversations = run.read_table(f"conversations/{name}.parquet", ["row", "format", "image", "source"])
     images = image_files_digest(settings, conversations, table.filter(pc.equal(table["status"], "ok"))["row"])
     details = {"splits": splits, "taken": taken, "images": images}

@@ -5,17 +5,40 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
+import yaml
 
 from ards_ray.config import AttackSettings, Settings
 from ards_ray.errors import SettingsError
-from ards_ray.run.directory import RUN_FILE, RunDirectory
+from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes
 from ards_ray.run.state import RunState
 from ards_ray.stages.clusters import read_center, read_centroids, write_center, write_centroids
+from ards_ray.stages.inputs import is_current
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS
 
+_SHARED = {
+    "proxy": ("model", "adapter", "dtype", "vector"),
+    "vectors": ("center",),
+    "score": ("aggregate", "similarity", "temperature"),
+    "limits": ("positions", "pixels"),
+}
 # Clean losses and vectors alone: what is scored against subgroups needs no worst case of its own.
 NO_ATTACKS = AttackSettings(symbol=False, permutation=False, noise=False)
+
+
+def shared_settings(source: RunDirectory) -> dict[str, Any]:
+    """What a corpus must share with the run whose subgroups it is scored against, by the keys of settings.
+
+    Raises:
+        SettingsError: it is no run, or its settings cannot be read.
+    """
+    if not source.exists(CONFIG_FILE):
+        raise SettingsError(f"subgroups.run: no run is at {source.url}")
+    try:
+        values = yaml.safe_load(source.read_bytes(CONFIG_FILE))
+        return {f"{section}.{key}": values[section][key] for section, keys in _SHARED.items() for key in keys}
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise SettingsError(f"{source.url}/{CONFIG_FILE}: not the settings of a run ({error})") from error
 
 
 def yardstick_stamp(source: RunDirectory, settings: Settings, signals_inputs: Inputs) -> str:
@@ -32,8 +55,9 @@ def yardstick_stamp(source: RunDirectory, settings: Settings, signals_inputs: In
     """
     if not source.exists(RUN_FILE):
         raise SettingsError(f"subgroups.run: {source.url} is no run")
-    stages = RunState(source).stages
-    if "scores" not in stages or not stages["subgroups"].complete:
+    state = RunState(source)
+    stages = state.stages
+    if not is_current(source, state, "subgroups"):
         raise SettingsError(f"subgroups.run: {source.url} has no subgroups yet; finish it first")
     before = {
         **_comparable(stages["signals"].inputs),

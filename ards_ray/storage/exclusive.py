@@ -3,9 +3,13 @@
 import os
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
 
 import obstore
 from filelock import FileLock, Timeout
@@ -78,11 +82,16 @@ class LocalFile(ExclusiveFile):
                 raise Replaced
             folder, name = os.path.split(self._path)
             temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._path)
+            try:
+                with open(temporary, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, self._path)
+            except OSError:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary)
+                raise
         return Content(content, None)
 
     def delete(self, before: Content) -> None:
@@ -100,44 +109,67 @@ class LocalFile(ExclusiveFile):
 class ObjectFile(ExclusiveFile):
     """An object of S3, Google or Azure storage, put on condition."""
 
-    def __init__(self, url: str):
-        parts = urlsplit(url)
-        folder, _, self._name = parts.path.rpartition("/")
-        options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        # Whoever names an endpoint without TLS means it.
-        config: Any = {"client_options": {"allow_http": True}}
-        if "endpoint_override" in options:
-            config["endpoint"] = f"{options.get('scheme', 'https')}://{options['endpoint_override']}"
-        if "region" in options:
-            config["region"] = options["region"]
-        if parts.username:
-            config |= {"access_key_id": parts.username, "secret_access_key": parts.password}
+    def __init__(self, location: Location, name: str):
+        parts = urlsplit(location.url)
+        self._name = name
+        self._url = f"{location.url}/{name}"
+        # Whoever names an endpoint without TLS means it. Longer than a lease lasts nobody may try.
+        config: Any = {
+            "client_options": {"allow_http": True, "timeout": "10s"},
+            "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
+        }
         bucket = parts.netloc if parts.scheme.startswith("abfs") else parts.netloc.rpartition("@")[2]
-        self._store = from_url(urlunsplit((_STORES[parts.scheme], bucket, folder, "", "")), **config)
+        if parts.scheme == "s3":
+            config |= _s3_options(location, parts)
+        with self._failures():
+            self._store = from_url(urlunsplit((_STORES[parts.scheme], bucket, parts.path, "", "")), **config)
 
     def read(self) -> Content | None:
-        try:
-            found = obstore.get(self._store, self._name)
-            return Content(bytes(found.bytes()), _mark(found.meta))
-        except (NotFoundError, FileNotFoundError):
-            return None
-        except BaseError as error:
-            raise OSError(f"{self._name}: {error}") from error
+        with self._failures():
+            try:
+                found = obstore.get(self._store, self._name)
+                return Content(bytes(found.bytes()), _mark(found.meta))
+            except (NotFoundError, FileNotFoundError):
+                return None
 
     def replace(self, before: Content | None, content: bytes) -> Content:
-        try:
-            done = obstore.put(self._store, self._name, content, mode=before.mark if before else "create")
-        except (AlreadyExistsError, FileExistsError, PreconditionError, NotFoundError, FileNotFoundError) as error:
-            raise Replaced from error
-        except BaseError as error:
-            raise OSError(f"{self._name}: {error}") from error
-        return Content(content, _mark(done))
+        with self._failures():
+            try:
+                done = obstore.put(self._store, self._name, content, mode=before.mark if before else "create")
+            except (AlreadyExistsError, FileExistsError, PreconditionError, NotFoundError, FileNotFoundError) as error:
+                raise Replaced from error
+            return Content(content, _mark(done))
 
     def delete(self, before: Content) -> None:
         # Stores delete without a condition.
         found = self.read()
         if found is not None and found.content == before.content:
-            obstore.delete(self._store, self._name)
+            with self._failures():
+                obstore.delete(self._store, self._name)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseError as error:
+            # What follows the first line is for the library's own developers.
+            raise OSError(f"{self._url}: {str(error).splitlines()[0]}") from error
+
+
+def _s3_options(location: Location, parts: SplitResult) -> dict[str, Any]:
+    """What Arrow takes from the URL, from the bucket and from the user's files, for the other library."""
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    # Arrow asks the bucket where it lies.
+    config: dict[str, Any] = {"region": location.filesystem.handler.filesystem.region}
+    if "endpoint_override" in options:
+        config["endpoint"] = f"{options.get('scheme', 'https')}://{options['endpoint_override']}"
+    if parts.username:
+        config |= {"access_key_id": parts.username, "secret_access_key": parts.password}
+    elif "AWS_ACCESS_KEY_ID" not in os.environ and find_spec("boto3"):
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        config["credential_provider"] = Boto3CredentialProvider()
+    return config
 
 
 class PlainFile(ExclusiveFile):
@@ -147,7 +179,10 @@ class PlainFile(ExclusiveFile):
         self._location = location
 
     def read(self) -> Content | None:
-        return Content(self._location.read_bytes(), None) if self._location.exists() else None
+        try:
+            return Content(self._location.read_bytes(), None)
+        except FileNotFoundError:
+            return None
 
     def replace(self, before: Content | None, content: bytes) -> Content:
         if self.read() != before:
@@ -164,9 +199,8 @@ def exclusive_file(location: Location, name: str) -> ExclusiveFile:
     """The file of a name in a folder."""
     if location.is_local:
         return LocalFile(os.path.join(location.path, name))
-    parts = urlsplit(location.url)
-    if parts.scheme in _STORES:
-        return ObjectFile(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}")))
+    if urlsplit(location.url).scheme in _STORES:
+        return ObjectFile(location, name)
     return PlainFile(location / name)
 
 

@@ -77,7 +77,7 @@ def test_another_proxy_or_other_vectors_are_refused(
     assert "proxy.vector: " in outcome.text
     outcome = command("--subgroups", tmp_path / "nowhere", "--corpus", demo_inputs.corpus, "--output", tmp_path / "c")
     assert outcome.code == 2
-    assert f"{tmp_path}/nowhere: no run is there" in outcome.text
+    assert f"subgroups.run: no run is at {tmp_path}/nowhere" in outcome.text
 
 
 def test_of_a_corpus_that_grew_only_what_is_new_is_scored(

@@ -162,6 +162,41 @@ def test_a_missing_part_is_scored_again_and_only_that_one(copied: Path, job: Any
     assert read_table(copied, "signals").equals(read_table(finished, "signals"))
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["conversations/part-00001.parquet", "signals/part-00001.parquet", "scores/part-00000.parquet",
+     "subgroups/subgroups.parquet", "mixture.json"],
+)  # fmt: skip
+@pytest.mark.parametrize("with_entry", [False, True], ids=["file", "file and entry"])
+def test_what_is_lost_of_a_finished_run_is_made_again(
+    copied: Path, job: Any, finished: Path, path: str, with_entry: bool
+) -> None:
+    """Whoever lost a disk's last writes would be told "nothing to do", and have no mixture or a wrong one."""
+    (copied / path).unlink()
+    if with_entry:
+        (copied / "manifest" / f"{path.rsplit('.', 1)[0].replace('/', '-')}.json").unlink()
+    outcome = job(copied)
+    assert outcome.code == 0, outcome.text
+    assert path in outcome.text or f"files of {path.split('/')[0].split('.')[0]} are gone" in outcome.text
+    assert (copied / "mixture.json").read_bytes() == (finished / "mixture.json").read_bytes()
+    for table in ("conversations", "signals", "information"):
+        assert read_table(copied, table).equals(read_table(finished, table)), table
+    assert times(copied).keys() == times(finished).keys()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--reuse", "/nowhere"), ("--subgroups", "/nowhere"), ("--reuse", "{run}")],
+    ids=["reuse", "subgroups", "self"],
+)
+def test_fresh_throws_nothing_away_before_all_is_checked(copied: Path, job: Any, wrong: tuple[str, str]) -> None:
+    """A slip in another option would cost the signals of a week."""
+    before = times(copied)
+    outcome = job(copied, "--fresh", wrong[0], wrong[1].format(run=copied))
+    assert outcome.code == 2, outcome.text
+    assert times(copied) == before
+
+
 def delete_summary(run: Path) -> None:
     (run / "summary.json").unlink()
 

@@ -75,7 +75,12 @@ def test_parts_that_are_cut_or_gone(
     drivers: Drivers, select: Callable[..., Driver], copied: Path, verify, assert_same
 ) -> None:
     """A disk that lost its last writes: what is cut is named, and made again by the same command."""
-    damaged = ("signals/part-00002.parquet", "scores/part-00000.parquet", "subgroups/members.parquet")
+    damaged = (
+        "conversations/part-00001.parquet",
+        "signals/part-00002.parquet",
+        "scores/part-00000.parquet",
+        "subgroups/members.parquet",
+    )
     for path in damaged:
         os.truncate(copied / path, (copied / path).stat().st_size // 2)
     (copied / "signals" / "part-00004.parquet").unlink()
@@ -86,4 +91,4 @@ def test_parts_that_are_cut_or_gone(
     for path in (*damaged, "signals/part-00004.parquet", "mixture.json"):
         assert f"{copied}/{path}: " in found
         assert f"{copied}/{path}: " in driver.text
-    assert_same(copied, "finished files cut or deleted", 5, "those files and what is made of them")
+    assert_same(copied, "finished files cut or deleted", 6, "those files and what is made of them")

@@ -13,6 +13,7 @@ from ards_ray.errors import ArdsError
 from ards_ray.run import lease as leases
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.lease import Lease, hold_lease, read_lease
+from ards_ray.storage.exclusive import Content, ExclusiveFile, Replaced, exclusive_file
 
 
 @pytest.fixture
@@ -84,3 +85,35 @@ def test_it_is_renewed(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> No
         assert later is not None
         assert later.heartbeat > first.heartbeat
         assert later.token == first.token
+
+
+class Forgetful(ExclusiveFile):
+    """A store whose answers get lost: every second put that it made comes back as one of somebody else's."""
+
+    def __init__(self, file: ExclusiveFile):
+        self._file = file
+        self.lost = 0
+
+    def read(self) -> Content | None:
+        return self._file.read()
+
+    def replace(self, before: Content | None, content: bytes) -> Content:
+        written = self._file.replace(before, content)
+        self.lost += 1
+        if self.lost % 2:
+            raise Replaced
+        return written
+
+    def delete(self, before: Content) -> None:
+        self._file.delete(before)
+
+
+def test_a_put_whose_answer_was_lost_is_no_other_driver(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hiccup of the network would end the job with the news that another driver had taken it."""
+    forgetful = Forgetful(exclusive_file(run.location, "lease.json"))
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(leases, "exclusive_file", lambda *_: forgetful)
+    with hold_lease(run, print):
+        while forgetful.lost < 6:
+            pass
+    assert read_lease(run) is None

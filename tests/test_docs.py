@@ -1,0 +1,20 @@
+"""What the documentation names is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_links_exist(page: Path) -> None:
+    """A promise whose test is gone is only a sentence."""
+    text = page.read_text()
+    named = re.findall(r"`((?:tests|docs|jobs)/[\w/.-]+)`", text)
+    linked = [target for target in re.findall(r"\]\(([^)#:]+)\)", text)]
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [name for name in linked if not (page.parent / name).exists()]
+    assert not missing
