@@ -61,16 +61,22 @@ def verify(url: str, console: Console) -> None:
         problems = list(find_problems(run, state, parts, progress.advance))
     for problem in problems:
         say(console, f"{run.url}/{problem.path}: {problem.what}")
+<<<<<<< HEAD
     stages = state.stages
     finished = stages["answers"].complete if "answers" in stages else is_current(run, state, "mixture")
     if not finished or not ("answers" in stages or run.exists(SUMMARY)):
+=======
+    answers = state.stages.get("answers")
+    finished = is_current(run, state, "mixture") and run.exists(SUMMARY)
+    if not finished and (answers is None or not answers.complete):
+>>>>>>> evaluation
         say(console, "The run is not finished: the same command goes on with it.")
     if problems:
         raise Unsound(
             f"{run.url}: {len(problems):,} problems; delete the tables' files that are named and run the same command "
             "again, or start over with --fresh"
         )
-    table = "answers" if "answers" in state.stages else "conversations"
+    table = "conversations" if answers is None else "answers"
     rows = sum(part.rows for part in parts if part.path.startswith(f"{table}/"))
     say(console, f"Sound: {len(parts):,} files, {rows:,} {table}.")
 

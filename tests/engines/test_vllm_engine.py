@@ -76,9 +76,8 @@ def test_other_requests(engines: dict[str, Engine], answering: Any) -> None:
     assert list(map(str, answers["vllm"])) == list(map(str, answers["hf"]))
 
 
-def test_the_job(answering: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job(local_ray: None, answering: Any, tmp_path: Path) -> None:
     """The command, with the model in a Ray actor and vLLM's processes behind it; symbols ranked by likelihood."""
-    monkeypatch.setenv("RAY_ADDRESS", "local")
     options = ["--model", str(answering.model), "--benchmark", f"plain={answering.benchmark}"]
     options += ["--images", str(answering.images), "--score", "letters", "--limit", "12"]
     found = {}
