@@ -29,21 +29,13 @@ def print_status(url: str, console: Console) -> None:
     state = RunState(run)
     say(console, f"Run: {run.url}")
     say(console, _driver(lease))
-<<<<<<< HEAD
-    if lease is not None and not _is_at_work(lease):
-        lease = None
-=======
->>>>>>> evaluation
     evaluation = state.stages.get("answers")
     if evaluation is not None:
         answers = sum(part.rows for part in run.parts("answers"))
         say(console, f"Evaluation: {'done' if evaluation.complete else 'not finished'}, {answers:,} answers.")
         return
-<<<<<<< HEAD
-=======
     if lease is not None and not _is_at_work(lease):
         lease = None
->>>>>>> evaluation
     conversations, signals = run.parts("conversations"), run.parts("signals")
     total = sum(part.rows for part in conversations)
     scored = sum(part.rows for part in signals)

@@ -61,15 +61,9 @@ def verify(url: str, console: Console) -> None:
         problems = list(find_problems(run, state, parts, progress.advance))
     for problem in problems:
         say(console, f"{run.url}/{problem.path}: {problem.what}")
-<<<<<<< HEAD
-    stages = state.stages
-    finished = stages["answers"].complete if "answers" in stages else is_current(run, state, "mixture")
-    if not finished or not ("answers" in stages or run.exists(SUMMARY)):
-=======
     answers = state.stages.get("answers")
     finished = is_current(run, state, "mixture") and run.exists(SUMMARY)
     if not finished and (answers is None or not answers.complete):
->>>>>>> evaluation
         say(console, "The run is not finished: the same command goes on with it.")
     if problems:
         raise Unsound(
