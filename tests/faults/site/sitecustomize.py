@@ -42,7 +42,7 @@ def strike(point: str, subject: str) -> None:
             limits = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
             # For this file alone: others of the process, Ray's logs among them, have a disk of their own.
-            threading.Timer(2, resource.setrlimit, (resource.RLIMIT_FSIZE, limits)).start()
+            threading.Timer(30, resource.setrlimit, (resource.RLIMIT_FSIZE, limits)).start()
 
 
 def _claim(name: str, times: int) -> bool:
