@@ -292,7 +292,7 @@ class RunDirectory:
             raise ArdsError(
                 f"{self.url}/{entry}: damaged ({error}); delete it and run the same command again"
             ) from error
-        if not inside or part.path.split("/")[0] not in (*TABLES, "mixture.json", "failures.jsonl"):
+        if not inside or part.path.split("/")[0] not in (*TABLES, *FILES):
             raise ArdsError(f"{self.url}/{entry}: names {part.path}, which is not in the run; delete it")
         return part
 
