@@ -51,15 +51,24 @@ class DemoInputs:
 
 
 @pytest.fixture(scope="session")
-def demo_inputs(tmp_path_factory: pytest.TempPathFactory) -> DemoInputs:
-    """140 conversations in all formats with pictures, and a tiny random LLaVA."""
+def make_inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], DemoInputs]:
+    """Makes so many conversations in all formats with pictures, and a tiny random LLaVA."""
     from ards_ray.demo.checkpoint import write_checkpoint
     from ards_ray.demo.corpus import write_corpus
 
-    folder = tmp_path_factory.mktemp("demo")
-    corpus, images = write_corpus(folder, conversations=140)
-    write_checkpoint(folder / "checkpoint", corpus)
-    return DemoInputs(corpus, images, folder / "checkpoint")
+    def make(conversations: int) -> DemoInputs:
+        folder = tmp_path_factory.mktemp("demo")
+        corpus, images = write_corpus(folder, conversations=conversations)
+        write_checkpoint(folder / "checkpoint", corpus)
+        return DemoInputs(corpus, images, folder / "checkpoint")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demo_inputs(make_inputs: Callable[[int], DemoInputs]) -> DemoInputs:
+    """140 conversations in all formats with pictures, and a tiny random LLaVA."""
+    return make_inputs(140)
 
 
 @dataclass(frozen=True)

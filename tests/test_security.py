@@ -56,7 +56,7 @@ def test_a_run_does_not_delete_outside_itself(tmp_path: Path, path: str) -> None
     values = {"path": path, "rows": 1, "bytes": 9, "sha256": "", "fingerprint": "", "seconds": 0.0}
     run.write_json("manifest/signals-part-00000.json", values)
     with pytest.raises(ArdsError, match="not in the run"):
-        run.damaged()
+        run.sweep()
     assert mine.read_text() == "mine"
 
 

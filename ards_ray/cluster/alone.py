@@ -39,6 +39,7 @@ class LoneProxy:
             ProxyActor
         )
         self._arguments = (run.url, settings, model, stage)
+        self.run, self.settings, self.stage = run, settings, stage
         self._actor: Any = None
         self._node = ""
         self._deaths = 0
@@ -91,26 +92,16 @@ class LoneProxy:
         raise ArdsError(f"the proxy's process died {NODES_LOST} times while it loaded the model: {cause}")
 
 
-def score_alone(
-    run: RunDirectory,
-    settings: Settings,
-    name: str,
-    rows: Sequence[int],
-    stage: str,
-    proxy: LoneProxy,
-) -> dict[str, Any]:
+def score_alone(proxy: LoneProxy, name: str, rows: Sequence[int]) -> dict[str, Any]:
     """Score a shard whose process died, and write its part.
 
     The whole is tried first, in a process of its own. While a piece kills its process it is cut in halves; a single
     conversation that does so twice becomes a failed row.
 
     Args:
-        run: The run.
-        settings: The run's settings.
+        proxy: Scores it.
         name: The shard.
         rows: Its rows that are to be scored.
-        stage: The stage's fingerprint.
-        proxy: Scores it.
 
     Returns:
         The counts of `score_shards`, and `killed`: how many conversations killed their process.
@@ -138,7 +129,7 @@ def score_alone(
                 killers += piece
                 deaths = 0
     table = pa.concat_tables([*tables, killed_rows(killers, proxy.width)])
-    write_signals(run, settings, name, table, stage, started, splits)
+    write_signals(proxy.run, proxy.settings, name, table, proxy.stage, started, splits)
     return {"name": name, "conversations": table.num_rows, "killed": len(killers)}
 
 

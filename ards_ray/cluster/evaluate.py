@@ -74,14 +74,13 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     run = RunDirectory(str(settings.output))
     run.prepare()
     with hold_lease(run, partial(say, console)), ray_session(), known_cause():
-        run.sweep()
         state = RunState(run)
         if "answers" not in state.stages and state.stages:
             raise SettingsError(f"{run.url}: the output holds a selection; name another")
         if fresh:
             start_over(run)
             state = RunState(run)
-        for part, problem in run.damaged():
+        for part, problem in run.sweep():
             say(console, f"{run.url}/{part.path}: {problem}; its answers are asked again.")
             run.drop(part)
         model = checkpoint_digest(folder)

@@ -14,7 +14,7 @@ from ards_ray.cluster.resolve import resolve_auto, with_absolute_paths
 from ards_ray.cluster.session import ray_session
 from ards_ray.cluster.steps import (
     Job,
-    Yardstick,
+    TakenSubgroups,
     signals_inputs,
     write_clusters,
     write_conversations,
@@ -65,8 +65,7 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     with hold_lease(run, partial(say, console)), ray_session(), known_cause():
         state = RunState(run, fresh)
         if not fresh:
-            run.sweep()
-            _drop_damaged(run, state, console)
+            _clean_up(run, state, console)
         asked_device = settings.proxy.device
         settings = resolve_auto(settings, state)
         job = Job(run, settings, state, console, checkpoint_digest(folder), asked_device)
@@ -97,14 +96,14 @@ def _check_other_runs(job: Job) -> None:
             raise SettingsError(f"{key}: {url} is the output itself; name another output")
     if job.settings.subgroups.run is not None:
         source = RunDirectory(job.settings.subgroups.run)
-        job.yardstick = Yardstick(source, yardstick_stamp(source, job.settings, signals))
+        job.yardstick = TakenSubgroups(source, yardstick_stamp(source, job.settings, signals))
     if job.settings.runtime.reuse is not None:
         check_earlier(RunDirectory(job.settings.runtime.reuse), signals)
 
 
-def _drop_damaged(run: RunDirectory, state: RunState, console: Console) -> None:
-    """Have made again what was finished and is not whole any more."""
-    for part, problem in run.damaged():
+def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
+    """Remove what killed writers left, and have made again what was finished and is not whole any more."""
+    for part, problem in run.sweep():
         say(console, f"{run.url}/{part.path}: {problem}; it is made again.")
         state.reopen(part.fingerprint)
         run.drop(part)
@@ -121,8 +120,6 @@ def _write_config(run: RunDirectory, settings: Settings) -> None:
 def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
     """Refuse a change that would throw signals away, and image files that changed since they were scored."""
     before = job.state.stages.get("signals")
-    # Where a part of the conversations is lost, its images are looked at when it is there again.
-    there = {part.name for part in job.run.parts("conversations")}
     signals = [part for part in job.run.parts("signals") if before and part.fingerprint == before.fingerprint]
     if not signals:
         return
@@ -135,8 +132,10 @@ def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
             + "\n  ".join(differences)
             + "\nname another output, or throw the run away with --fresh"
         )
+    # Where a part of the conversations is lost, its images are looked at when it is there again.
+    there = {part.name for part in job.run.parts("conversations")}
+    known = [part for part in signals if part.name in there]
     with ThreadPoolExecutor(THREADS) as pool:
-        known = [part for part in signals if part.name in there]
         changed = list(pool.map(lambda part: images_changed(job.run, job.settings, part), known))
     if any(changed):
         names = ", ".join(part.name for part, differs in zip(known, changed, strict=True) if differs)

@@ -31,11 +31,11 @@ def map_parts(
 
 
 def _call(row: dict[str, Any], function: Callable[..., dict[str, Any]], shared: Any) -> dict[str, Any]:
-    parts, arguments = _unpacked(shared)
+    parts, arguments = shared_once(shared)
     return function(parts[row["id"]], *arguments)
 
 
 @lru_cache(maxsize=1)
-def _unpacked(shared: Any) -> Any:
+def shared_once(shared: Any) -> Any:
     """What all rows share, once for a worker: to unpack thousands of parts takes longer than many a row's work."""
     return ray.get(shared)

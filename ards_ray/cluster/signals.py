@@ -2,13 +2,13 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import ray
 from ray.util.annotations import RayDeprecationWarning
 
 from ards_ray.cluster.failure import DEATHS, packed, unpacked
+from ards_ray.cluster.parts import shared_once
 from ards_ray.cluster.proxy_actor import ProxyActor, load_proxy, proxy_inputs
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
@@ -132,7 +132,7 @@ def _pipeline(
 
 
 def _prepare(row: dict[str, Any], output: str, settings: Settings, shared: Any) -> dict[str, Any]:
-    items, earlier = _shared(shared)
+    items, earlier = shared_once(shared)
     item = items[row["id"]]
     only = None if item["rows"] is None else set(item["rows"])
     try:
@@ -142,11 +142,6 @@ def _prepare(row: dict[str, Any], output: str, settings: Settings, shared: Any) 
     except Exception as error:
         # Told, not raised; see `ProxyActor`.
         return {**PreparedShard(item["name"], (), ()).to_row(), "failure": packed(error)}
-
-
-@lru_cache(maxsize=1)
-def _shared(shared: Any) -> tuple[list[dict[str, Any]], Earlier | None]:
-    return ray.get(shared) if isinstance(shared, ray.ObjectRef) else shared
 
 
 def score_corrupted(

@@ -43,7 +43,7 @@ Group = tuple[str, Sequence[Part]]
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class TakenSubgroups:
     """Another run whose subgroups are taken over, and their fingerprint."""
 
     run: RunDirectory
@@ -60,7 +60,7 @@ class Job:
     console: Console
     model: str
     asked_device: str
-    yardstick: Yardstick | None = None
+    yardstick: TakenSubgroups | None = None
     worked: bool = False
 
     @contextmanager
@@ -138,7 +138,7 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
             with LoneProxy(job.run, job.settings, workers, job.model, stage) as proxy:
                 for name, rows in shards.items():
                     say(job.console, f"{name}: the process that scored it died; it is scored alone.")
-                    row = score_alone(job.run, job.settings, name, rows or _rows(job.run, name), stage, proxy)
+                    row = score_alone(proxy, name, rows or _rows(job.run, name))
                     say(job.console, f"{name}: {row['killed']} of its conversations kill the process that scores them.")
                     progress.advance(row["conversations"])
     signals = job.run.parts("signals")

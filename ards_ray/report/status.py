@@ -1,6 +1,7 @@
 """How far a run is, from its directory alone, also while a job works on it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from time import time
 
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from ards_ray.errors import ArdsError
 from ards_ray.report.tables import print_failures, say, table_of
-from ards_ray.run.directory import RUN_FILE, RunDirectory
+from ards_ray.run.directory import RUN_FILE, Part, RunDirectory
 from ards_ray.run.lease import Lease, read_lease
 from ards_ray.run.state import RunState
 from ards_ray.stages.inputs import is_current
@@ -45,7 +46,7 @@ def print_status(url: str, console: Console) -> None:
         done, whole = {"conversations": (total, 0), "signals": (scored, total)}.get(name, (0, 0))
         table.add_row(
             name,
-            _state(run, state, name, lease is not None),
+            _state(state, signals, name, lease is not None),
             f"{done:,}" if done else "",
             f"{whole:,}" if whole else "",
             f"{record.seconds:,.1f}" if record is not None and record.complete else "",
@@ -53,7 +54,7 @@ def print_status(url: str, console: Console) -> None:
     console.print(table)
     if scored:
         say(console, f"Shards: {len(signals):,} of {len(conversations):,} scored.")
-    rate = _rate(run, lease)
+    rate = _rate(run, signals, lease)
     if rate and scored < total:
         left = timedelta(seconds=round((total - scored) / rate))
         say(console, f"Rate: {rate:,.1f} conversations/s; {left} left.")
@@ -64,10 +65,10 @@ def print_status(url: str, console: Console) -> None:
         print_failures(reasons, console)
 
 
-def _state(run: RunDirectory, state: RunState, stage: str, at_work: bool) -> str:
+def _state(state: RunState, signals: Sequence[Part], stage: str, at_work: bool) -> str:
     if stage not in state.stages:
         return "not begun"
-    if is_current(run, state, stage):
+    if is_current(state, signals, stage):
         return "done"
     if state.stages[stage].complete:
         return "to be redone"
@@ -86,14 +87,12 @@ def _driver(lease: Lease | None) -> str:
     return f"At work: {lease.holder}, since {timedelta(seconds=round(time() - lease.since))}."
 
 
-def _rate(run: RunDirectory, lease: Lease | None) -> float | None:
+def _rate(run: RunDirectory, signals: Sequence[Part], lease: Lease | None) -> float | None:
     """Conversations in a second, from the first shard that the driver at work finished to the last; None if unknown."""
     if lease is None:
         return None
-    times = run.finish_times("signals")
-    finished = sorted(
-        (times[part.path], part.rows) for part in run.parts("signals") if times.get(part.path, 0.0) >= lease.since
-    )
+    times = zip(run.finish_times(signals), signals, strict=True)
+    finished = sorted((time_, part.rows) for time_, part in times if time_ >= lease.since)
     if len(finished) < 2 or finished[-1][0] <= finished[0][0]:
         return None
     return sum(rows for _, rows in finished[1:]) / (finished[-1][0] - finished[0][0])

@@ -19,12 +19,12 @@ from ards_ray.report.evaluation import ANSWERS_FILE
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY
 from ards_ray.report.tables import say
-from ards_ray.run.directory import RUN_FILE, THREADS, Part, RunDirectory
+from ards_ray.run.directory import RUN_FILE, THREADS, Part, RunDirectory, stage_of
 from ards_ray.run.fingerprint import fingerprint
 from ards_ray.run.state import RunState
 from ards_ray.stages.clusters import CENTER, CENTROIDS
 from ards_ray.stages.inputs import is_current
-from ards_ray.stages.mixture import FAILURES, MIXTURE_JSON
+from ards_ray.stages.mixture import FAILURES
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS
 from ards_ray.stages.vectors import scored_vectors
 
@@ -62,7 +62,7 @@ def verify(url: str, console: Console) -> None:
     for problem in problems:
         say(console, f"{run.url}/{problem.path}: {problem.what}")
     answers = state.stages.get("answers")
-    finished = is_current(run, state, "mixture") and run.exists(SUMMARY)
+    finished = is_current(state, _parts(parts, "signals"), "mixture") and run.exists(SUMMARY)
     if not finished and (answers is None or not answers.complete):
         say(console, "The run is not finished: the same command goes on with it.")
     if problems:
@@ -71,7 +71,7 @@ def verify(url: str, console: Console) -> None:
             "again, or start over with --fresh"
         )
     table = "conversations" if answers is None else "answers"
-    rows = sum(part.rows for part in parts if part.path.startswith(f"{table}/"))
+    rows = sum(part.rows for part in _parts(parts, table))
     say(console, f"Sound: {len(parts):,} files, {rows:,} {table}.")
 
 
@@ -87,20 +87,22 @@ def find_problems(
         advance: Called for each file.
     """
     yield from _stage_problems(state)
-    whole = []
+    whole = True
     with ThreadPoolExecutor(THREADS) as pool:
-        for part, found in zip(
-            parts, pool.map(lambda part: list(_file_problems(run, state, part)), parts), strict=True
-        ):
+        for found in pool.map(lambda part: list(_file_problems(run, state, part)), parts):
             advance()
             yield from found
-            if not found:
-                whole.append(part)
+            whole = whole and not found
     yield from _unlisted(run, state, parts)
-    if len(whole) == len(parts):
+    if whole:
         # What a damaged file would say of the others is of no use.
-        yield from _row_problems(run, state)
-        yield from _sum_problems(run, state)
+        yield from _row_problems(run, state, parts)
+        yield from _sum_problems(run, state, parts)
+
+
+def _parts(parts: Sequence[Part], table: str) -> list[Part]:
+    """Those of a table, without what else lies beside them."""
+    return [part for part in parts if part.table == table and part.name.startswith("part-")]
 
 
 def _stage_problems(state: RunState) -> Iterator[Problem]:
@@ -119,15 +121,15 @@ def _file_problems(run: RunDirectory, state: RunState, part: Part) -> Iterator[P
         while chunk := file.read(CHUNK_BYTES):
             sha.update(chunk)
             size += len(chunk)
-    if size != part.bytes:
-        yield Problem(part.path, f"{size:,} bytes, and the manifest says {part.bytes:,}")
+    if problem := part.size_problem(size):
+        yield Problem(part.path, problem)
         return
     if sha.hexdigest() != part.sha256:
         yield Problem(part.path, "its checksum is not the manifest's")
         return
-    stage = state.stages.get(_stage_of(part.path))
+    stage = state.stages.get(stage_of(part.path))
     if stage is not None and stage.complete and part.fingerprint != stage.fingerprint:
-        yield Problem(part.path, f"made with other settings or inputs than the rest of {_stage_of(part.path)}")
+        yield Problem(part.path, f"made with other settings or inputs than the rest of {stage_of(part.path)}")
     if part.path.endswith(".parquet") and not part.path.startswith("mixture/"):
         with run.open_table(part.path) as table:
             yield from _table_problems(part, table)
@@ -165,49 +167,44 @@ def _schema_of(path: str, found: pa.Schema) -> pa.Schema | None:
     return tables[path.split("/")[0]]
 
 
-def _stage_of(path: str) -> str:
-    folder = path.split("/")[0]
-    return {MIXTURE_JSON: "mixture", "information": "mixture", ANSWERS_FILE: "answers"}.get(folder, folder)
-
-
 def _unlisted(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
     listed = {part.path for part in parts}
     for path in sorted(run.sizes()):
-        stage = state.stages.get(_stage_of(path))
+        stage = state.stages.get(stage_of(path))
         if "/" in path and not path.split("/")[-1].startswith(".") and path not in listed and stage and stage.complete:
             yield Problem(path, "not in the manifest")
 
 
-def _row_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
+def _row_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
     """Every conversation once in conversations and in signals, every scored one once in what is made of signals."""
     if not _is_complete(state, "conversations"):
         return
-    conversations = run.parts("conversations")
+    conversations = _parts(parts, "conversations")
     count = sum(part.rows for part in conversations)
     counts = _Rows("conversations", count)
+    owners: dict[str, np.ndarray] = {}
     for part in conversations:
-        yield from counts.add(part.path, run.read_table(part.path, ["row"])["row"].to_numpy())
+        owners[part.name] = run.read_table(part.path, ["row"])["row"].to_numpy()
+        yield from counts.add(part.path, owners[part.name])
     yield from counts.missing(np.ones(count, dtype=bool), True)
-    owners = {part.name: part for part in conversations}
+    scored_parts = _parts(parts, "signals")
     signals = _Rows("signals", count)
     scored = np.zeros(count, dtype=bool)
-    for part in run.parts("signals"):
+    for part in scored_parts:
         table = run.read_table(part.path, ["row", "status", "error", "clean_loss", "content"])
         rows = table["row"].to_numpy()
         yield from signals.add(part.path, rows)
-        owner = owners.get(part.name)
-        if owner is None or set(rows.tolist()) != set(run.read_table(owner.path, ["row"])["row"].to_pylist()):
+        if not np.array_equal(np.sort(rows), np.sort(owners.get(part.name, np.empty(0)))):
             yield Problem(part.path, "its rows are not those of the conversations part of its name")
         yield from _signal_problems(run, part, table)
-        inside = rows[(rows >= 0) & (rows < count)]
-        ok = pc.equal(table["status"], "ok").to_numpy()[(rows >= 0) & (rows < count)]
-        scored[inside[ok]] = True
+        ok = pc.equal(table["status"], "ok").to_numpy()
+        scored[rows[ok & (rows >= 0) & (rows < count)]] = True
     yield from signals.missing(np.ones(count, dtype=bool), _is_complete(state, "signals"))
     for name, stage in (("clusters", "clusters"), ("scores", "scores"), ("information", "mixture")):
-        if not is_current(run, state, stage):
+        if not is_current(state, scored_parts, stage):
             continue
         found = _Rows(name, count)
-        for part in run.parts(name):
+        for part in _parts(parts, name):
             yield from found.add(part.path, run.read_table(part.path, ["row"])["row"].to_numpy())
         yield from found.missing(scored, True)
 
@@ -265,17 +262,17 @@ def _is_complete(state: RunState, stage: str) -> bool:
     return stage in state.stages and state.stages[stage].complete
 
 
-def _sum_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
+def _sum_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
     """Sums that agree with each other, of a run that is finished."""
-    if not is_current(run, state, "mixture") or not run.exists(SUMMARY):
+    signals = _parts(parts, "signals")
+    if not is_current(state, signals, "mixture") or not run.exists(SUMMARY):
         return
     summary = run.read_json(SUMMARY)
-    signals = run.parts("signals")
-    information = run.read_columns(run.parts("information"), ["member", "selected"])
-    mixture = [part for part in run.finished() if part.path == MIXTURE_JSON or part.path.startswith("mixture/")]
-    failures = run.part(FAILURES)
+    information = run.read_columns(_parts(parts, "information"), ["member", "selected"])
+    mixture = [part for part in parts if part.table == "mixture"]
+    failures = next((part for part in parts if part.path == FAILURES), None)
     found: dict[str, Any] = {
-        "conversations": sum(part.rows for part in run.parts("conversations")),
+        "conversations": sum(part.rows for part in _parts(parts, "conversations")),
         "scored": sum(part.details["ok"] for part in signals),
         "failed": sum(part.details["failed"] for part in signals),
         "members": int(np.count_nonzero(information["member"].to_numpy())),

@@ -6,12 +6,11 @@ import json
 import mmap
 import os
 import posixpath
-import re
 import tempfile
-import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import IO, Any
@@ -23,6 +22,7 @@ from pyarrow import fs as pafs
 
 from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
+from ards_ray.storage.atomic import TEMPORARY, whole_file
 from ards_ray.storage.location import locate
 
 MANIFEST = "manifest"
@@ -43,7 +43,6 @@ FILES = (
 THREADS = 16
 # Above a shard's vectors of one format, so that they lie in one page.
 PAGE_BYTES = 1 << 27
-_TEMPORARY = re.compile(r"^\..*\.[0-9a-f]{32}$")
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,27 @@ class Part:
     def name(self) -> str:
         """The file's name without folder and ending, the same for the parts of one shard in all tables."""
         return posixpath.basename(self.path).rsplit(".", 1)[0]
+
+    @property
+    def table(self) -> str:
+        return table_of(self.path)
+
+    def size_problem(self, size: int | None) -> str | None:
+        """What is wrong with a file of so many bytes in the part's place, None for no file; nothing is None."""
+        if size is None:
+            return "missing"
+        return None if size == self.bytes else f"{size:,} bytes, and the manifest says {self.bytes:,}"
+
+
+def table_of(path: str) -> str:
+    """The table that a file of the run belongs to; other files stand for themselves."""
+    return path.split("/")[0].split(".")[0]
+
+
+def stage_of(path: str) -> str:
+    """The stage that writes a file of the run."""
+    table = table_of(path)
+    return "mixture" if table == "information" else table
 
 
 class CountedStream(io.RawIOBase):
@@ -159,20 +179,8 @@ class RunDirectory:
         if not path.startswith(f"{MANIFEST}/"):
             self.delete(_entry(path))
         if self.location.is_local:
-            folder = os.path.dirname(target.path)
-            _make_folder(folder)
-            temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex}")
-            try:
-                with open(temporary, "w+b") as file:
-                    counted = CountedStream(file)
-                    yield counted
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, target.path)
-                _sync_folder(folder)
-            finally:
-                if os.path.exists(temporary):
-                    os.unlink(temporary)
+            with whole_file(target.path) as file:
+                yield CountedStream(file)
             return
         with tempfile.TemporaryFile() as file:
             counted = CountedStream(file)
@@ -264,21 +272,20 @@ class RunDirectory:
         return self._entries(f"{table}-part-")
 
     def _entries(self, prefix: str) -> list[Part]:
-        selector = pafs.FileSelector((self.location / MANIFEST).path, allow_not_found=True)
-        names = [
-            info.base_name
-            for info in self.location.filesystem.get_file_info(selector)
-            if info.base_name.startswith(prefix) and info.base_name.endswith(".json")
-        ]
+        names = [info.base_name for info in self._listed() if info.base_name.startswith(prefix)]
         with ThreadPoolExecutor(THREADS) as pool:
             return sorted(pool.map(lambda name: self._part(f"{MANIFEST}/{name}"), names), key=lambda part: part.path)
 
-    def finish_times(self, table: str) -> dict[str, float]:
-        """When each part of a table was finished, in seconds since 1970, by path."""
+    def _listed(self) -> list[pafs.FileInfo]:
+        """The files of the manifest's entries."""
         selector = pafs.FileSelector((self.location / MANIFEST).path, allow_not_found=True)
-        times = {info.base_name: info.mtime_ns for info in self.location.filesystem.get_file_info(selector)}
-        paths = [part.path for part in self.parts(table)]
-        return {path: (times.get(posixpath.basename(_entry(path))) or 0) / 1e9 for path in paths}
+        infos = self.location.filesystem.get_file_info(selector)
+        return [info for info in infos if info.base_name.endswith(".json") and not info.base_name.startswith(".")]
+
+    def finish_times(self, parts: Sequence[Part]) -> list[float]:
+        """When each of some parts was finished, in seconds since 1970."""
+        times = {info.base_name: info.mtime_ns for info in self._listed()}
+        return [(times.get(posixpath.basename(_entry(part.path))) or 0) / 1e9 for part in parts]
 
     def part(self, path: str) -> Part | None:
         """The manifest entry of one file, or None where it is not finished."""
@@ -335,11 +342,8 @@ class RunDirectory:
         """
         location = self.location / part.path
         with location.open_bytes() as file:
-            if file.size() != part.bytes:
-                raise ArdsError(
-                    f"{location.url}: {file.size():,} bytes, and the manifest says {part.bytes:,}; "
-                    "delete the file and run the same command again"
-                )
+            if problem := part.size_problem(file.size()):
+                raise ArdsError(f"{location.url}: {problem}; delete the file and run the same command again")
             yield file
 
     def read_columns(self, parts: Sequence[Part], columns: Sequence[str]) -> pa.Table:
@@ -352,7 +356,7 @@ class RunDirectory:
     def discard(self, table: str, keep: str | None = None) -> None:
         """Delete the files of a table that another fingerprint made."""
         for part in self._entries(table):
-            if part.path.split("/")[0].split(".")[0] == table and part.fingerprint != keep:
+            if part.table == table and part.fingerprint != keep:
                 self.drop(part)
 
     def drop(self, part: Part) -> None:
@@ -374,41 +378,29 @@ class RunDirectory:
                     sizes[posixpath.join(folder, info.base_name)] = info.size
         return sizes
 
-    def damaged(self) -> list[tuple[Part, str]]:
-        """Finished files that are missing or of another size than they were written with, and what is wrong."""
-        sizes = self.sizes()
-        found = []
-        for part in self.finished():
-            size = sizes.get(part.path)
-            if size is None:
-                found.append((part, "missing"))
-            elif size != part.bytes:
-                found.append((part, f"{size:,} bytes, and the manifest says {part.bytes:,}"))
-        return found
+    def entry_counts(self) -> Counter[str]:
+        """How many finished files of each stage the manifest names."""
+        return Counter(stage_of(info.base_name.replace("-", "/")) for info in self._listed())
 
-    def entry_count(self, stage: str) -> int:
-        """How many finished files of a stage's tables the manifest names."""
-        tables = (stage, "information") if stage == "mixture" else (stage,)
-        selector = pafs.FileSelector((self.location / MANIFEST).path, allow_not_found=True)
-        names = [info.base_name for info in self.location.filesystem.get_file_info(selector)]
-        return sum(name.split("-")[0].split(".")[0] in tables for name in names if not name.startswith("."))
-
-    def sweep(self) -> None:
+    def sweep(self) -> list[tuple[Part, str]]:
         """Delete what writers left that were killed: temporary files, and parts that the manifest does not name.
 
         Nobody else may be at work.
+
+        Returns:
+            Finished files that are missing or of another size than they were written with, and what is wrong.
         """
-        finished = {part.path for part in self.finished()}
-        for path in self.sizes():
-            if path.endswith(".parquet") and path.split("/")[0] in TABLES and path not in finished:
+        sizes, finished = self.sizes(), self.finished()
+        for path in sizes.keys() - {part.path for part in finished}:
+            if path.endswith(".parquet") and path.split("/")[0] in TABLES:
                 self.delete(path)
         if self.location.is_local:
             for folder in ("", MANIFEST, *TABLES):
                 path = (self.location / folder).path
                 for name in os.listdir(path) if os.path.isdir(path) else ():
-                    if _TEMPORARY.search(name):
-                        with suppress(FileNotFoundError):
-                            os.unlink(os.path.join(path, name))
+                    if TEMPORARY.search(name):
+                        os.unlink(os.path.join(path, name))
+        return [(part, problem) for part in finished if (problem := part.size_problem(sizes.get(part.path)))]
 
     def delete(self, path: str) -> None:
         if self.exists(path):
@@ -444,22 +436,3 @@ def _vector_offsets(metadata: pq.FileMetaData, groups: Sequence[pa.Table], writt
 
 def _entry(path: str) -> str:
     return f"{MANIFEST}/{path.replace('/', '-').rsplit('.', 1)[0]}.json"
-
-
-def _make_folder(folder: str) -> None:
-    """Make a folder and those above it, so that they outlast the machine's power."""
-    if os.path.isdir(folder):
-        return
-    above = os.path.dirname(folder)
-    _make_folder(above)
-    with suppress(FileExistsError):
-        os.mkdir(folder)
-    _sync_folder(above)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

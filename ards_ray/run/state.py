@@ -71,7 +71,7 @@ class RunState:
     def finish(self, stage: str, seconds: float) -> None:
         record = self.stages[stage]
         seconds = round(record.seconds + seconds, 3)
-        files = self.run.entry_count(stage)
+        files = self.run.entry_counts()[stage]
         self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, files)
         self.save()
 
@@ -84,11 +84,8 @@ class RunState:
 
     def reopen_incomplete(self) -> list[str]:
         """Note of each stage that it is not complete if files of it are gone together with their entries."""
-        found = [
-            name
-            for name, record in self.stages.items()
-            if record.complete and self.run.entry_count(name) != record.files
-        ]
+        counts = self.run.entry_counts()
+        found = [name for name, record in self.stages.items() if record.complete and counts[name] != record.files]
         for name in found:
             self.reopen(self.stages[name].fingerprint)
         return found

@@ -7,8 +7,8 @@ from typing import Any
 
 from ards_ray.config import Settings
 from ards_ray.corpus.readers import is_parquet
-from ards_ray.run.directory import Part, RunDirectory
-from ards_ray.run.fingerprint import digest
+from ards_ray.run.directory import Part
+from ards_ray.run.fingerprint import Inputs, digest
 from ards_ray.run.state import RunState
 from ards_ray.storage.location import locate
 
@@ -37,6 +37,12 @@ def signals_inputs(settings: Settings, conversations: str, model: str, adapter: 
         "runtime.batch_positions": settings.runtime.batch_positions,
         "seed": settings.seed,
     }
+
+
+def comparable(inputs: Inputs) -> dict[str, Any]:
+    """Inputs of the signals stage but for how the corpus is cut, and what changes no more than the last bits."""
+    kept = {key: value for key, value in inputs.items() if key not in ("conversations", "runtime.batch_positions")}
+    return kept | {"proxy": {key: value for key, value in inputs["proxy"].items() if key != "device"}}
 
 
 def signals_digest(signals: Sequence[Part]) -> str:
@@ -88,17 +94,16 @@ def mixture_inputs(settings: Settings, scores: str) -> dict[str, Any]:
 _BEFORE = {"signals": "conversations", "subgroups": "clusters", "scores": "subgroups", "mixture": "scores"}
 
 
-def is_current(run: RunDirectory, state: RunState, stage: str) -> bool:
-    """Whether a stage is complete and was made of what the stages before it are now."""
+def is_current(state: RunState, signals: Sequence[Part], stage: str) -> bool:
+    """Whether a stage is complete and was made of what the stages before it are now; `signals` are the run's parts."""
     record = state.stages.get(stage)
     if record is None or not record.complete:
         return False
     if stage == "clusters":
-        made_of = record.inputs["signals"] == signals_digest(run.parts("signals"))
-        return made_of and is_current(run, state, "signals")
+        return record.inputs["signals"] == signals_digest(signals) and is_current(state, signals, "signals")
     before = _BEFORE.get(stage)
     return before is None or (
-        is_current(run, state, before) and record.inputs[before] == state.stages[before].fingerprint
+        is_current(state, signals, before) and record.inputs[before] == state.stages[before].fingerprint
     )
 
 

@@ -15,11 +15,10 @@ from ards_ray.errors import SettingsError
 from ards_ray.run.directory import RUN_FILE, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes
 from ards_ray.run.state import RunState
+from ards_ray.stages.inputs import comparable
 from ards_ray.stages.vectors import places_of_scored, read_places
 
 DIGEST_BYTES = 32
-# What may differ from run to run: how the corpus is cut, and what changes no more than the last bits.
-_FREE = ("conversations", "runtime.batch_positions")
 
 
 def content_of(conversation: Conversation, image: bytes | None) -> bytes:
@@ -107,7 +106,7 @@ def check_earlier(run: RunDirectory, inputs: Inputs) -> str:
     record = RunState(run).stages.get("signals")
     if record is None:
         raise SettingsError(f"runtime.reuse: {run.url} has no signals yet")
-    differences = changes(_comparable(record.inputs), _comparable(inputs))
+    differences = changes(comparable(record.inputs), comparable(inputs))
     if differences:
         raise SettingsError(
             f"runtime.reuse: the signals of {run.url} were made with another proxy or other settings:\n  "
@@ -127,8 +126,3 @@ def earlier_rows(run: RunDirectory, inputs: Inputs) -> Earlier:
     table = table.append_column("part", pa.array(part_index, type=pa.int32()))
     table = table.append_column("place", pa.array(places, type=pa.int64()))
     return Earlier(run.url, tuple(parts), table.sort_by("content").combine_chunks())
-
-
-def _comparable(inputs: Inputs) -> Inputs:
-    kept = {name: value for name, value in inputs.items() if name not in _FREE}
-    return kept | {"proxy": {name: value for name, value in inputs["proxy"].items() if name != "device"}}

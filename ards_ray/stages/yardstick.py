@@ -13,7 +13,7 @@ from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes
 from ards_ray.run.state import RunState
 from ards_ray.stages.clusters import read_center, read_centroids, write_center, write_centroids
-from ards_ray.stages.inputs import is_current
+from ards_ray.stages.inputs import comparable, is_current
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS
 
 _SHARED = {
@@ -57,15 +57,15 @@ def yardstick_stamp(source: RunDirectory, settings: Settings, signals_inputs: In
         raise SettingsError(f"subgroups.run: {source.url} is no run")
     state = RunState(source)
     stages = state.stages
-    if not is_current(source, state, "subgroups"):
+    if not is_current(state, source.parts("signals"), "subgroups"):
         raise SettingsError(f"subgroups.run: {source.url} has no subgroups yet; finish it first")
     before = {
-        **_comparable(stages["signals"].inputs),
+        **_of_vectors(stages["signals"].inputs),
         "vectors": stages["clusters"].inputs["vectors"],
         "score.temperature": stages["subgroups"].inputs["score.temperature"],
     }
     now = {
-        **_comparable(signals_inputs),
+        **_of_vectors(signals_inputs),
         "vectors": asdict(settings.vectors),
         "score.temperature": settings.score.temperature,
     }
@@ -77,9 +77,9 @@ def yardstick_stamp(source: RunDirectory, settings: Settings, signals_inputs: In
     return stages["subgroups"].fingerprint
 
 
-def _comparable(inputs: Inputs) -> dict[str, Any]:
-    proxy = {name: value for name, value in inputs["proxy"].items() if name != "device"}
-    return {"version": inputs["version"], "proxy": proxy, "limits": inputs["limits"]}
+def _of_vectors(inputs: Inputs) -> dict[str, Any]:
+    """What of the signals' inputs conversation vectors depend on."""
+    return {key: value for key, value in comparable(inputs).items() if key in ("version", "proxy", "limits")}
 
 
 def take_clusters(

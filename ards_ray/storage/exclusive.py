@@ -1,10 +1,9 @@
 """A small file that processes replace only while it is what they have read: compare and swap."""
 
 import os
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import from_url
 
+from ards_ray.storage.atomic import whole_file
 from ards_ray.storage.location import Location
 
 LOCK_SECONDS = 30
@@ -80,18 +80,8 @@ class LocalFile(ExclusiveFile):
         with self._locked():
             if self.read() != before:
                 raise Replaced
-            folder, name = os.path.split(self._path)
-            temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, self._path)
-            except OSError:
-                with suppress(FileNotFoundError):
-                    os.unlink(temporary)
-                raise
+            with whole_file(self._path) as file:
+                file.write(content)
         return Content(content, None)
 
     def delete(self, before: Content) -> None:

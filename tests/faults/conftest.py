@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,25 +18,10 @@ BUCKET = "bucket"
 LEDGER: list[tuple[str, int, int, str]] = []
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """A generated corpus and checkpoint."""
-
-    corpus: Path
-    images: Path
-    model: Path
-
-
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+def small(make_inputs: Callable[[int], Any]) -> Any:
     """A corpus of twelve shards or so, and a tiny random LLaVA."""
-    from ards_ray.demo.checkpoint import write_checkpoint
-    from ards_ray.demo.corpus import write_corpus
-
-    folder = tmp_path_factory.mktemp("small")
-    corpus, images = write_corpus(folder, conversations=CONVERSATIONS)
-    write_checkpoint(folder / "checkpoint", corpus)
-    return Inputs(corpus, images, folder / "checkpoint")
+    return make_inputs(CONVERSATIONS)
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +77,7 @@ def drivers(all_drivers: Drivers) -> Iterator[Drivers]:
 
 
 @pytest.fixture(scope="session")
-def select(all_drivers: Drivers, small: Inputs) -> Callable[..., Driver]:
+def select(all_drivers: Drivers, small: Any) -> Callable[..., Driver]:
     """Starts the command on the small corpus, unless other inputs are named, with small shards."""
 
     def start(output: object, *arguments: object) -> Driver:

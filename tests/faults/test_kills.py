@@ -83,23 +83,18 @@ def finished_parts_left(run: Path) -> dict[str, int]:
     return {f"signals/{file.name}": file.stat().st_mtime_ns for file in files}
 
 
-def test_twenty_kills_at_random_moments(
-    drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same
+@pytest.mark.parametrize(
+    ("kills", "seed", "longest"),
+    [(20, 7, 8.0), pytest.param(200, 11, 12.0, marks=pytest.mark.long)],
+    ids=["twenty", "two hundred"],
+)
+def test_kills_at_random_moments(
+    drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same, kills: int, seed: int, longest: float
 ) -> None:
-    """Machines are preempted whenever it pleases their owner."""
+    """Machines are preempted whenever it pleases their owner; windows of milliseconds are met by many tries."""
     run = tmp_path / "run"
-    assert kill_at_random(select, run, kills=20, seed=7, longest=8.0) == 0
-    assert_same(run, "driver killed at random moments", 20, "what was in flight")
-
-
-@pytest.mark.long
-def test_two_hundred_kills_at_random_moments(
-    drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same
-) -> None:
-    """Windows of milliseconds are met by many tries."""
-    run = tmp_path / "run"
-    assert kill_at_random(select, run, kills=200, seed=11, longest=12.0) == 0
-    assert_same(run, "driver killed at random moments, long", 200, "what was in flight")
+    assert kill_at_random(select, run, kills, seed, longest) == 0
+    assert_same(run, "driver killed at random moments", kills, "what was in flight")
 
 
 def test_an_actor_is_killed(drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same) -> None:

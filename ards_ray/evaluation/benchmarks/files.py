@@ -47,6 +47,18 @@ def read_json(file: Location) -> Any:
         raise CorpusError(f"{file.url}: not valid JSON ({error})") from error
 
 
+def read_list(file: Location) -> list[Any]:
+    """The records of a JSON file that is an array.
+
+    Raises:
+        CorpusError: it is not.
+    """
+    records = read_json(file)
+    if not isinstance(records, list):
+        raise CorpusError(f"{file.url}: not a list of questions")
+    return records
+
+
 def read_bytes(file: Location) -> bytes:
     """The content of a file.
 

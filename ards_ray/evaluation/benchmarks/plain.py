@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from ards_ray.errors import CorpusError
 from ards_ray.evaluation.benchmarks.files import (
     Loaded,
     find_file,
     identified,
     index_of,
     questions_of,
-    read_json,
+    read_list,
     text_of,
     texts_of,
 )
@@ -29,10 +28,7 @@ def read_plain(path: str) -> Loaded:
         SettingsError: the file is missing or broken.
     """
     file = find_file(path, "benchmark.json")
-    records = read_json(file)
-    if not isinstance(records, list):
-        raise CorpusError(f"{file.url}: not a list of questions")
-    yield from questions_of(identified(records, "id"), _question)
+    yield from questions_of(identified(read_list(file), "id"), _question)
 
 
 def _question(id: str, record: dict[str, Any]) -> Question:
