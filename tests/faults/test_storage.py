@@ -30,9 +30,16 @@ def test_a_run_on_s3(
     driver = select(url)
     assert driver.wait() == -9, driver.text
     drivers.plan()
-    driver = select(url)
     store, path = fs.FileSystem.from_uri(url)
-    wait_for(lambda: store.get_file_info(f"{path}/lease.json").is_file, "the lease")
+
+    def lease() -> bytes:
+        with store.open_input_file(f"{path}/lease.json") as file:
+            return file.read()
+
+    dead = lease()
+    driver = select(url)
+    # The dead driver's lies there until the new one has taken it.
+    wait_for(lambda: lease() != dead, "the lease")
     other = select(url)
     assert other.wait() == 4, other.text
     assert "works on this run" in other.text
