@@ -96,9 +96,10 @@ def _select(options: argparse.Namespace, console: Console) -> None:
     # Imported late: help and settings do not wait for torch and Ray.
     from ards_ray.cluster.job import select
     from ards_ray.cluster.plan import plan
-    from ards_ray.demo import with_demo
 
     if not settings.corpus.files:
+        from ards_ray.demo import with_demo
+
         settings = with_demo(read_settings(options, DEMO_DEFAULTS))
     if options.plan:
         plan(settings, console)

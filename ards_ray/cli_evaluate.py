@@ -29,7 +29,7 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--attacks", metavar="A,B", default=",".join(_ATTACKS), help="columns, with commas between; all by default"
     )
-    parser.add_argument("--symbols", default="QWERTYU", help="symbols of the symbol attack, in order")
+    parser.add_argument("--symbols", default="QWERTYU", help="symbols of the symbol attack, in order; with commas between if one has several characters")
     parser.add_argument("--matching", choices=("strict", "lenient"), default="strict", help="how answers are read")
     parser.add_argument(
         "--score", choices=("generate", "letters"), default="generate", help="generate, or rank the symbols"
@@ -60,7 +60,8 @@ def _evaluate(options: argparse.Namespace, console: Console) -> None:
     from ards_ray.evaluation.settings import EvaluationSettings, check_evaluation
     from ards_ray.report.tables import say
 
-    plan = Plan(tuple(options.attacks.split(",")), options.symbols, options.matching, options.seed)
+    symbols = tuple(options.symbols.split(",") if "," in options.symbols else options.symbols)
+    plan = Plan(tuple(options.attacks.split(",")), symbols, options.matching, options.seed)
     if options.answers is not None:
         from ards_ray.report.recorded import results_of_answers
 

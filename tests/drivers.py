@@ -22,6 +22,7 @@ Point = Literal[
     "between stages",
     "preparing",
     "scoring",
+    "answering",
 ]
 
 
@@ -31,7 +32,7 @@ class Fault:
 
     Attributes:
         point: Where.
-        subject: A regular expression for the path, stage or row (`row 7.`) there.
+        subject: A regular expression for the path, stage, row (`row 7.`) or call of the process (`call 2`) there.
         kind: `kill` or `crash` of the process that is there, `kill driver`, `device` lost, `file limit` of a kilobyte
             for the process.
         times: How often, over all processes; always if None.
@@ -83,7 +84,7 @@ class Drivers:
         self._folder = folder
         self._faults = folder / "faults.json"
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.cluster.job"])
+        self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.cluster.job", "ards_ray.proxy.llava"])
         self._count = 0
 
     def start(self, *arguments: object) -> Driver:

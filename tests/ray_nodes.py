@@ -75,9 +75,9 @@ class Nodes:
         )
         self._wait(self._alive, lambda nodes: SECOND_ADDRESS in nodes, "the second node")
 
-    def submit(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+    def submit(self, *arguments: object, script: str = "select.py") -> subprocess.CompletedProcess[str]:
         """`ray job submit` from the repository, tried until the cluster takes jobs; it ends when the job has ended."""
-        job = ["python", "jobs/select.py", *map(str, arguments)]
+        job = ["python", f"jobs/{script}", *map(str, arguments)]
         command = ["ray", "job", "submit", "--address", self._dashboard, "--working-dir", ".", "--", *job]
         deadline = monotonic() + PATIENCE
         while True:
@@ -95,12 +95,12 @@ class Nodes:
             assert monotonic() < deadline, f"the cluster takes no jobs: {done.stdout}"
             sleep(1)
 
-    def proxy_actors(self) -> list[dict[str, Any]]:
-        """What Ray remembers of the proxy actors of all jobs, when they have ended."""
+    def actors(self, name: str) -> list[dict[str, Any]]:
+        """What Ray remembers of the actors of a class, of all jobs, when they have ended."""
 
         def read() -> list[dict[str, Any]]:
             found = self._get("/api/v0/actors?detail=1")["result"]["result"]
-            return [actor for actor in found if "ProxyActor" in actor["class_name"]]
+            return [actor for actor in found if name in actor["class_name"]]
 
         return self._wait(read, lambda actors: all(actor["state"] == "DEAD" for actor in actors), "the actors' end")
 

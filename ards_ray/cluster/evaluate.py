@@ -19,14 +19,15 @@ from ards_ray.cluster.session import ray_session
 from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
 from ards_ray.errors import RunChanged, SettingsError
 from ards_ray.evaluation.answers import RECORDED, Request, to_table
+from ards_ray.evaluation.attacks import Plan
 from ards_ray.evaluation.benchmarks.registry import benchmark_of, read_questions
-from ards_ray.evaluation.engine import EngineSettings
+from ards_ray.evaluation.engine import EngineSettings, first_tokens, tokens_of
 from ards_ray.evaluation.images import image_stamps
 from ards_ray.evaluation.metrics import NO_METRICS, metrics_of
 from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.evaluation.settings import EvaluationSettings, check_evaluation
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
-from ards_ray.proxy.family import load_inputs
+from ards_ray.proxy.family import ProxyInputs, load_inputs
 from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, RESULTS_MD, Result, print_results, write_summary
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.tables import say
@@ -69,8 +70,10 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     check_evaluation(settings)
     settings = _with_absolute_paths(settings)
     folder = checkpoint_folder(str(settings.model.model))
-    load_inputs(folder)
+    inputs = load_inputs(folder)
     reads = {name: _read(settings, name) for name in settings.benchmarks}
+    if settings.score == "letters":
+        _check_letters(inputs, settings.plan, reads)
     run = RunDirectory(str(settings.output))
     run.prepare()
     with hold_lease(run, partial(say, console)), ray_session(), known_cause():
@@ -87,10 +90,10 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
         asked_device = settings.model.device
         resolved: Any = dict(zip(("device", "dtype"), resolve_device(settings.model), strict=True))
         settings = replace(settings, model=replace(settings.model, **resolved))
-        inputs = _inputs(settings, model)
-        _refuse_changes(run, state, inputs)
+        basis = _basis(settings, model)
+        _refuse_changes(run, state, basis)
         _check_nodes(run, settings, model)
-        stage = state.start("answers", inputs)
+        stage = state.start("answers", basis)
         started = monotonic()
         examinations = _ask(run, settings, reads, model, stage, asked_device, console)
         results = _write_results(run, settings, reads, examinations, stage, console)
@@ -145,7 +148,15 @@ def _read(settings: EvaluationSettings, name: str) -> _Read:
     )
 
 
-def _inputs(settings: EvaluationSettings, model: str) -> dict[str, Any]:
+def _check_letters(inputs: ProxyInputs, plan: Plan, reads: Mapping[str, _Read]) -> None:
+    """Before anything is asked: symbols that begin with the same token cannot be ranked."""
+    tokens = tokens_of(inputs)
+    most = max((len(question.options) for read in reads.values() for question in read.questions), default=0)
+    for symbols in plan.symbol_sets:
+        first_tokens(tokens, symbols[:most])
+
+
+def _basis(settings: EvaluationSettings, model: str) -> dict[str, Any]:
     """What every answer depends on, beside its prompt and its images."""
     adapter = settings.model.adapter
     return {
@@ -159,8 +170,8 @@ def _inputs(settings: EvaluationSettings, model: str) -> dict[str, Any]:
     }
 
 
-def _refuse_changes(run: RunDirectory, state: RunState, inputs: Mapping[str, Any]) -> None:
-    differences = state.differences("answers", inputs)
+def _refuse_changes(run: RunDirectory, state: RunState, basis: Mapping[str, Any]) -> None:
+    differences = state.differences("answers", basis)
     if differences and run.parts("answers"):
         raise RunChanged(
             f"{run.url}: its answers were made with another model or in another way:\n  "
@@ -286,7 +297,7 @@ def _described(settings: EvaluationSettings) -> dict[str, Any]:
     return {
         "model": f"{settings.model.model}{adapter}",
         "engine": f"{settings.engine}, {settings.model.dtype} on {settings.model.device}",
-        "symbols of the symbol attack": "".join(settings.plan.symbols),
+        "symbols of the symbol attack": " ".join(settings.plan.symbols),
         "matching": settings.plan.matching,
         "score": settings.score,
         "seed": settings.plan.seed,

@@ -28,7 +28,7 @@ class Plan:
     """
 
     attacks: tuple[Attack, ...] = ATTACKS
-    symbols: Sequence[str] = "QWERTYU"
+    symbols: tuple[str, ...] = tuple("QWERTYU")
     matching: Literal["strict", "lenient"] = "strict"
     seed: int = 42
 
@@ -60,7 +60,7 @@ def check_plan(plan: Plan) -> None:
     symbols = list(plan.symbols)
     blank = any(not symbol or symbol != symbol.strip() for symbol in symbols)
     if len(symbols) < 2 or len(set(symbols)) < len(symbols) or blank:
-        raise SettingsError(f"symbols: {plan.symbols!r} will not do; it must be two or more different symbols")
+        raise SettingsError(f"symbols: {','.join(symbols)} will not do; it must be two or more different symbols")
 
 
 @dataclass(frozen=True)

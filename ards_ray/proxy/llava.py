@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import LlavaConfig, LlavaForConditionalGeneration
+from transformers import LlavaConfig
 
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
@@ -112,6 +112,9 @@ class LlavaModel(LlavaWeights):
     def __init__(self, folder: Path, settings: ProxySettings):
         # What is wrong with the configuration is told before the weights are read.
         load_llava_config(LlavaConfig, folder)
+        # Imported late: it takes seconds, and processes that prepare tokens and pixels do without.
+        from transformers import LlavaForConditionalGeneration
+
         super().__init__(load_weights(LlavaForConditionalGeneration, folder, settings))
 
     def image_features(self, pictures: Sequence[Picture]) -> list[torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import Qwen2_5_VLConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from ards_ray.config import ProxySettings
@@ -102,6 +102,9 @@ class QwenModel:
 
     def __init__(self, folder: Path, settings: ProxySettings):
         config = _load_config(folder)
+        # Imported late: it takes seconds, and processes that prepare tokens and pixels do without.
+        from transformers import Qwen2_5_VLForConditionalGeneration
+
         self.model = load_weights(Qwen2_5_VLForConditionalGeneration, folder, settings)
         self.text = self.model.model.language_model
         self.head = self.model.lm_head

@@ -1,11 +1,13 @@
 """Runs that the tests share: a job is scored once and copied, not scored again."""
 
 import io
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,3 +66,42 @@ def finished(job, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, to do what one likes with."""
     return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def evaluate(local_ray: None) -> Callable[..., tuple[int, str]]:
+    """The command `evaluate` in this process; its exit code and what it printed, spaces made one."""
+    from ards_ray.cli import main
+
+    def run(*arguments: object) -> tuple[int, str]:
+        printed = io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(printed):
+            try:
+                code = main(["evaluate", *map(str, arguments)])
+            except SystemExit as error:
+                code = int(error.code or 0)
+        return code, " ".join(printed.getvalue().split())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def questions(answering: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 24 questions of the trained model's benchmark."""
+    file = tmp_path_factory.mktemp("benchmark") / "benchmark.json"
+    file.write_text(json.dumps(json.loads(answering.benchmark.read_text())[:24]))
+    return file
+
+
+@pytest.fixture(scope="session")
+def arguments(answering: Any, questions: Path) -> list[object]:
+    return ["--model", answering.model, "--benchmark", f"plain={questions}", "--images", answering.images]
+
+
+@pytest.fixture(scope="session")
+def evaluated(evaluate, arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluation by one replica; to be copied, not changed."""
+    output = tmp_path_factory.mktemp("evaluated") / "run"
+    code, text = evaluate(*arguments, "--output", output)
+    assert code == 0, text
+    return output

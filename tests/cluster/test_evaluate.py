@@ -1,10 +1,8 @@
 """The evaluation job: brute force, requests, replicas, resume, recorded answers, wrong input."""
 
-import io
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,53 +17,13 @@ from ards_ray.cluster import asking
 from ards_ray.evaluation.respondent import Reply
 from ards_ray.run.directory import RunDirectory
 
-COUNT = 24
 Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="session")
-def evaluate(local_ray: None) -> Command:
-    """The command `evaluate` in this process; its exit code and what it printed, spaces made one."""
-
-    def run(*arguments: object) -> tuple[int, str]:
-        printed = io.StringIO()
-        with redirect_stdout(printed), redirect_stderr(printed):
-            try:
-                code = main(["evaluate", *map(str, arguments)])
-            except SystemExit as error:
-                code = int(error.code or 0)
-        return code, " ".join(printed.getvalue().split())
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def inputs(answering: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The benchmark's first questions."""
-    folder = tmp_path_factory.mktemp("benchmark")
-    records = json.loads(answering.benchmark.read_text())[:COUNT]
-    (folder / "benchmark.json").write_text(json.dumps(records))
-    return folder / "benchmark.json"
-
-
-@pytest.fixture(scope="session")
-def arguments(answering: Any, inputs: Path) -> list[object]:
-    return ["--model", answering.model, "--benchmark", f"plain={inputs}", "--images", answering.images]
-
-
-@pytest.fixture(scope="session")
-def finished(evaluate: Command, arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An evaluation by one replica; to be copied, not changed."""
-    output = tmp_path_factory.mktemp("finished") / "run"
-    code, text = evaluate(*arguments, "--output", output)
-    assert code == 0, text
-    return output
-
-
-@pytest.fixture(scope="session")
-def truth(answering: Any, inputs: Path) -> dict[str, dict[str, list[bool]]]:
+def truth(answering: Any, questions: Path) -> dict[str, dict[str, list[bool]]]:
     """Every order of every question, asked one by one of the library's model."""
-    return brute_force(answering.model, inputs, answering.images)
+    return brute_force(answering.model, questions, answering.images)
 
 
 def results_of(output: Path) -> dict[str, Any]:
@@ -89,9 +47,9 @@ def test_the_model_answers_and_has_its_bias(answering: Any, truth: dict[str, dic
     assert percent([all(outcomes["letters"]) for outcomes in truth.values()]) <= clean - 20
 
 
-def test_accuracies_are_those_of_brute_force(finished: Path, truth: dict[str, dict[str, list[bool]]]) -> None:
+def test_accuracies_are_those_of_brute_force(evaluated: Path, truth: dict[str, dict[str, list[bool]]]) -> None:
     """The paper's table, question by question: one that is stopped, matched or counted wrongly is a wrong number."""
-    found = results_of(finished)["plain"]
+    found = results_of(evaluated)["plain"]
     for column, key, worst in (
         ("clean", "letters", False),
         ("permutation", "letters", True),
@@ -100,49 +58,49 @@ def test_accuracies_are_those_of_brute_force(finished: Path, truth: dict[str, di
     ):
         expected = {id: all(outcomes[key]) if worst else outcomes[key][0] for id, outcomes in truth.items()}
         assert found[column] == percent(list(expected.values()))
-        rows = [row for row in answers_of(finished) if row["attack"] == column]
+        rows = [row for row in answers_of(evaluated) if row["attack"] == column]
         by_question = {id: all(row["correct"] for row in rows if row["question"] == id) for id in truth}
         assert by_question == expected
     assert found["average"] == pytest.approx(
         sum(found[name] for name in ("clean", "permutation", "symbol", "symbol+permutation")) / 4
     )
-    assert (found["questions"], found["exhaustive"], found["not_evaluated"]) == (COUNT, True, {})
+    assert (found["questions"], found["exhaustive"], found["not_evaluated"]) == (len(truth), True, {})
 
 
-def test_no_more_is_asked_than_needed(finished: Path, truth: dict[str, dict[str, list[bool]]]) -> None:
+def test_no_more_is_asked_than_needed(evaluated: Path, truth: dict[str, dict[str, list[bool]]]) -> None:
     """Each question's orders up to its first wrong one: what is asked beyond that is paid for in GPU hours."""
     needed = [
         outcomes[key].index(False) + 1 if False in outcomes[key] else len(outcomes[key])
         for outcomes in truth.values()
         for key in ("letters", "others")
     ]
-    found = results_of(finished)["plain"]
+    found = results_of(evaluated)["plain"]
     assert found["requests"] == sum(needed)
     assert found["exhaustive_requests"] == sum(len(one) for outcomes in truth.values() for one in outcomes.values())
-    run = RunDirectory(str(finished))
+    run = RunDirectory(str(evaluated))
     assert sum(part.rows for part in run.parts("answers")) == sum(needed)
 
 
 def test_replicas_order_and_batches_change_nothing(
-    evaluate: Command, arguments: list[object], finished: Path, inputs: Path, answering: Any, tmp_path: Path
+    evaluate: Command, arguments: list[object], evaluated: Path, questions: Path, answering: Any, tmp_path: Path
 ) -> None:
     """Two users with other machines would get other tables."""
     turned = tmp_path / "benchmark.json"
-    turned.write_text(json.dumps(json.loads(inputs.read_text())[::-1]))
+    turned.write_text(json.dumps(json.loads(questions.read_text())[::-1]))
     options = ["--model", answering.model, "--benchmark", f"plain={turned}", "--images", f"plain={answering.images}"]
     code, text = evaluate(*options, "--output", tmp_path / "run", "--workers", 2, "--batch-positions", 300)
     assert code == 0, text
-    assert results_of(tmp_path / "run") == results_of(finished)
+    assert results_of(tmp_path / "run") == results_of(evaluated)
 
     def key(row: dict[str, Any]) -> tuple[str, str, list[int]]:
         return row["question"], row["attack"], row["order"]
 
-    assert sorted(answers_of(tmp_path / "run"), key=key) == sorted(answers_of(finished), key=key)
+    assert sorted(answers_of(tmp_path / "run"), key=key) == sorted(answers_of(evaluated), key=key)
 
 
-def test_the_table_of_answers(finished: Path) -> None:
+def test_the_table_of_answers(evaluated: Path) -> None:
     """Whoever recomputes a column from its own rows gets the column."""
-    table = pq.read_table(finished / "answers.parquet")
+    table = pq.read_table(evaluated / "answers.parquet")
     assert table.column_names == [
         *("benchmark", "question", "attack", "order", "prompt", "answer", "parsed", "gold", "correct")
     ]
@@ -156,8 +114,8 @@ def test_the_table_of_answers(finished: Path) -> None:
         assert row["correct"] == (row["answer"] == row["gold"])
         lines = row["prompt"].split("\n")[2:-1]
         assert len(lines) == len(row["order"])
-    markdown = (finished / "results.md").read_text()
-    found = results_of(finished)["plain"]
+    markdown = (evaluated / "results.md").read_text()
+    found = results_of(evaluated)["plain"]
     for number in (found["clean"], found["permutation"], found["average"]):
         assert f" {number:.1f} |" in markdown
     for word in ("SA+PA", "requests", "saved", "**Clean**", "**exhaustive**"):
@@ -181,7 +139,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, waves: int) -> None:
 
 
 def test_answered_requests_are_not_asked_again(
-    evaluate: Command, arguments: list[object], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluate: Command, arguments: list[object], evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A night's answers would be thrown away by whatever ends the job in the morning."""
     output = tmp_path / "run"
@@ -190,67 +148,68 @@ def test_answered_requests_are_not_asked_again(
         assert evaluate(*arguments, "--output", output)[0] == 130
     run = RunDirectory(str(output))
     before = sum(part.rows for part in run.parts("answers"))
-    assert 0 < before < results_of(finished)["plain"]["requests"]
+    assert 0 < before < results_of(evaluated)["plain"]["requests"]
     assert not run.exists("results.json")
     code, text = evaluate(*arguments, "--output", output)
     assert code == 0, text
     assert f"{before:,} answers are known" in text
-    assert results_of(output) == results_of(finished)
-    assert answers_of(output) == answers_of(finished)
-    assert sum(part.rows for part in run.parts("answers")) == results_of(finished)["plain"]["requests"]
+    assert results_of(output) == results_of(evaluated)
+    assert answers_of(output) == answers_of(evaluated)
+    assert sum(part.rows for part in run.parts("answers")) == results_of(evaluated)["plain"]["requests"]
 
 
 def test_a_finished_evaluation_asks_nothing(
-    evaluate: Command, arguments: list[object], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluate: Command, arguments: list[object], evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another matcher, fewer columns: computed from what is known. A changed picture is looked at again."""
-    output = Path(shutil.copytree(finished, tmp_path / "run"))
+    output = Path(shutil.copytree(evaluated, tmp_path / "run"))
     asked = []
     monkeypatch.setattr(asking, "_send", lambda pool, flying, sent: asked.append(sent))
     assert evaluate(*arguments, "--output", output, "--attacks", "clean,symbol")[0] == 0
     found = results_of(output)["plain"]
-    assert (found["clean"], found["permutation"]) == (results_of(finished)["plain"]["clean"], None)
-    assert (found["requests"], found["average"]) == (2 * COUNT, None)
+    assert (found["clean"], found["permutation"]) == (results_of(evaluated)["plain"]["clean"], None)
+    assert (found["requests"], found["average"]) == (2 * results_of(evaluated)["plain"]["questions"], None)
     assert asked == []
 
 
 def test_changed_pictures_are_asked_about_again(
-    evaluate: Command, answering: Any, inputs: Path, finished: Path, tmp_path: Path
+    evaluate: Command, answering: Any, questions: Path, evaluated: Path, tmp_path: Path
 ) -> None:
     """Recorded answers to a picture that was mended would stand for it for ever."""
     images = shutil.copytree(answering.images, tmp_path / "images")
-    options = ["--model", answering.model, "--benchmark", f"plain={inputs}", "--images", images, "--attacks", "clean"]
+    options = ["--model", answering.model, "--benchmark", f"plain={questions}", "--images", images, "--attacks", "clean"]
     output = tmp_path / "run"
     assert evaluate(*options, "--output", output)[0] == 0
-    Image.new("RGB", (60, 56)).save(images / json.loads(inputs.read_text())[4]["image"])
+    Image.new("RGB", (60, 56)).save(images / json.loads(questions.read_text())[4]["image"])
     code, text = evaluate(*options, "--output", output)
     assert code == 0, text
-    assert f"{COUNT - 1} answers are known" in text
-    assert sum(part.rows for part in RunDirectory(str(output)).parts("answers")) == COUNT + 1
+    count = len(json.loads(questions.read_text()))
+    assert f"{count - 1} answers are known" in text
+    assert sum(part.rows for part in RunDirectory(str(output)).parts("answers")) == count + 1
 
 
-def test_results_from_recorded_answers(evaluate: Command, finished: Path, tmp_path: Path) -> None:
+def test_results_from_recorded_answers(evaluate: Command, evaluated: Path, tmp_path: Path) -> None:
     """The table again, or with a stricter matcher, years later and without the model."""
     (tmp_path / "kept").mkdir()
-    shutil.copy(finished / "answers.parquet", tmp_path / "kept")
+    shutil.copy(evaluated / "answers.parquet", tmp_path / "kept")
     code, text = evaluate("--answers", tmp_path / "kept", "--output", tmp_path / "again")
     assert code == 0, text
-    assert results_of(tmp_path / "again") == results_of(finished)
-    rows = answers_of(finished)
+    assert results_of(tmp_path / "again") == results_of(evaluated)
+    rows = answers_of(evaluated)
     for row in rows:
         row["answer"] = f"({row['answer']})"
     pq.write_table(
-        pa.Table.from_pylist(rows, pq.read_schema(finished / "answers.parquet")), tmp_path / "answers.parquet"
+        pa.Table.from_pylist(rows, pq.read_schema(evaluated / "answers.parquet")), tmp_path / "answers.parquet"
     )
     assert evaluate("--answers", tmp_path, "--output", tmp_path / "strict")[0] == 0
     assert results_of(tmp_path / "strict")["plain"]["clean"] == 0
     assert evaluate("--answers", tmp_path, "--output", tmp_path / "lenient", "--matching", "lenient")[0] == 0
-    assert results_of(tmp_path / "lenient") == results_of(finished)
+    assert results_of(tmp_path / "lenient") == results_of(evaluated)
 
 
-def test_recorded_answers_that_end_too_early(evaluate: Command, finished: Path, tmp_path: Path) -> None:
+def test_recorded_answers_that_end_too_early(evaluate: Command, evaluated: Path, tmp_path: Path) -> None:
     """A question that was not asked to its end would count as right in every order."""
-    table = pq.read_table(finished / "answers.parquet")
+    table = pq.read_table(evaluated / "answers.parquet")
     rows = [row for row in table.to_pylist() if row["attack"] != "permutation" or row["order"][0] == 0]
     pq.write_table(pa.Table.from_pylist(rows, table.schema), tmp_path / "answers.parquet")
     code, text = evaluate("--answers", tmp_path)
@@ -319,18 +278,19 @@ def test_what_cannot_be_evaluated_is_counted(evaluate: Command, answering: Any, 
         (["--benchmark", "plain=GOOD", "--model", "EMPTY"], "no config.json here"),
         (["--benchmark", "plain=GOOD", "--model", "missing/model/x"], "no such folder"),
         (["--benchmark", "plain=GOOD", "--attacks", "clean,noise"], "attacks: ['noise'] will not do"),
-        (["--benchmark", "plain=GOOD", "--symbols", "AAB"], "symbols: 'AAB' will not do"),
+        (["--benchmark", "plain=GOOD", "--symbols", "AAB"], "symbols: A,A,B will not do"),
+        (["--benchmark", "plain=GOOD", "--score", "letters", "--symbols", "Xa,Xb,Xc,Xd"], "do not tell Xa, Xb, "),
         (["--benchmark", "plain=GOOD", "--limit", "0"], "--limit: 0 will not do"),
         (["--benchmark", "plain=GOOD", "--tensor-parallel", "2"], "--engine vllm"),
         (["--benchmark", "plain=GOOD", "--engine", "vllm"], "vLLM cannot be imported"),
     ],
 )
 def test_wrong_options(
-    evaluate: Command, answering: Any, inputs: Path, tmp_path: Path, options: list[str], said: str
+    evaluate: Command, answering: Any, questions: Path, tmp_path: Path, options: list[str], said: str
 ) -> None:
     """Named before hours are spent, not after."""
     (tmp_path / "empty").mkdir()
-    places = {"EMPTY": str(tmp_path / "empty"), "GOOD": str(inputs)}
+    places = {"EMPTY": str(tmp_path / "empty"), "GOOD": str(questions)}
     options = [next((option.replace(key, place) for key, place in places.items() if key in option), option)
                for option in options]  # fmt: skip
     model = [] if "--model" in options else ["--model", answering.model]
@@ -339,29 +299,29 @@ def test_wrong_options(
     assert said in text
 
 
-def test_a_model_that_cannot_load(evaluate: Command, answering: Any, inputs: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_load(evaluate: Command, answering: Any, questions: Path, tmp_path: Path) -> None:
     """What a replica says of it arrives, and not only that some process died."""
     model = Path(shutil.copytree(answering.model, tmp_path / "model"))
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    options = ["--model", model, "--benchmark", f"plain={inputs}", "--images", answering.images]
+    options = ["--model", model, "--benchmark", f"plain={questions}", "--images", answering.images]
     code, text = evaluate(*options, "--output", tmp_path / "run")
     assert code == 2, text
     assert "the weights cannot be loaded" in text
 
 
-def test_another_model_is_refused(evaluate: Command, arguments: list[object], finished: Path, tmp_path: Path) -> None:
+def test_another_model_is_refused(evaluate: Command, arguments: list[object], evaluated: Path, tmp_path: Path) -> None:
     """Half of one model's answers and half of another's make a table of neither."""
-    output = shutil.copytree(finished, tmp_path / "run")
+    output = shutil.copytree(evaluated, tmp_path / "run")
     code, text = evaluate(*arguments, "--output", output, "--score", "letters")
     assert code == 2
     assert 'score: "letters", was "generate"' in text
-    assert results_of(output) == results_of(finished)
+    assert results_of(output) == results_of(evaluated)
 
 
-def test_verify_and_status_know_evaluations(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_and_status_know_evaluations(evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The other commands on a run directory, on this kind too."""
-    output = Path(shutil.copytree(finished, tmp_path / "run"))
+    output = Path(shutil.copytree(evaluated, tmp_path / "run"))
     assert main(["verify", str(output)]) == 0
     assert main(["status", str(output)]) == 0
     assert "Evaluation: done" in capsys.readouterr().out

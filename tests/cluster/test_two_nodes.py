@@ -1,8 +1,9 @@
 """Two nodes with a logical GPU each, the second with a folder that is not the first one's."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray_nodes import SECOND_ADDRESS, Nodes
@@ -43,11 +44,26 @@ def test_one_actor_on_each_gpu_and_the_same_mixture(
 
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "run" / "mixture.json").read_bytes() == (finished / "mixture.json").read_bytes()
-    actors = two_nodes.proxy_actors()
+    assert_one_on_each(two_nodes.actors("ProxyActor"))
+
+
+def assert_one_on_each(actors: Sequence[Mapping[str, Any]]) -> None:
     assert [actor["required_resources"] for actor in actors] == [{"GPU": 1.0}, {"GPU": 1.0}]
     places = [actor["death_cause"]["actor_died_error_context"]["node_ip_address"] for actor in actors]
     assert len(set(places)) == 2
     assert SECOND_ADDRESS in places
+
+
+def test_one_replica_on_each_gpu_and_the_same_answers(
+    two_nodes: Nodes, arguments: list[object], evaluated: Path, tmp_path: Path
+) -> None:
+    """A table that depends on the number of machines is none; and a GPU that idles is paid for."""
+    done = two_nodes.submit(*arguments, "--output", tmp_path / "run", script="evaluate.py")
+
+    assert done.returncode == 0, done.stdout
+    for name in ("results.json", "answers.parquet"):
+        assert (tmp_path / "run" / name).read_bytes() == (evaluated / name).read_bytes()
+    assert_one_on_each(two_nodes.actors("Replica"))
 
 
 def test_folders_of_one_node_alone_are_refused_before_scoring(

@@ -6,6 +6,7 @@ The product knows nothing of this: its functions are wrapped while their modules
 import ctypes
 import functools
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -21,7 +22,7 @@ FILE = os.environ.get("FAULTS_FILE")
 
 
 def strike(point: str, subject: str) -> None:
-    """Do what the file says of a point: a name of the list in `drivers.py`, and the path, stage or row there."""
+    """Do what the file says of a point: a name of the list in `drivers.py`, and the path, stage, row or call there."""
     for number, fault in enumerate(json.loads(Path(FILE).read_text()) if FILE and os.path.exists(FILE) else []):
         if fault["point"] != point or not re.search(fault["subject"], subject):
             continue
@@ -112,11 +113,24 @@ def _actor(module: Any) -> None:
     module.score_shard = scoring
 
 
+def _replica(module: Any) -> None:
+    reply = module.Replica.reply
+    calls = itertools.count(1)
+
+    @functools.wraps(reply)
+    def replying(self: Any, inquiries: Any) -> Any:
+        strike("answering", f"call {next(calls)}")
+        return reply(self, inquiries)
+
+    module.Replica.reply = replying
+
+
 WRAPPED: dict[str, Callable[[Any], None]] = {
     "ards_ray.run.directory": _directory,
     "ards_ray.run.state": _state,
     "ards_ray.stages.prepare": _prepare,
     "ards_ray.cluster.proxy_actor": _actor,
+    "ards_ray.cluster.replica": _replica,
 }
 
 
