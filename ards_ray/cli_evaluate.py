@@ -29,7 +29,11 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--attacks", metavar="A,B", default=",".join(_ATTACKS), help="columns, with commas between; all by default"
     )
-    parser.add_argument("--symbols", default="QWERTYU", help="symbols of the symbol attack, in order; with commas between if one has several characters")
+    parser.add_argument(
+        "--symbols",
+        default="QWERTYU",
+        help="symbols of the symbol attack, in order; with commas between if one has several characters",
+    )
     parser.add_argument("--matching", choices=("strict", "lenient"), default="strict", help="how answers are read")
     parser.add_argument(
         "--score", choices=("generate", "letters"), default="generate", help="generate, or rank the symbols"
@@ -46,7 +50,8 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="auto",
         help="auto is bfloat16 on a GPU and float32 on a CPU",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="replicas; one for each GPU, or for each CPU but one")
+    parser.add_argument("--workers", type=int, metavar="N", help="replicas; one for each GPU, or as many as CPUs allow")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPUs for one replica, without GPUs")
     parser.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="GPUs for one replica; vLLM alone")
     parser.add_argument(
         "--batch-positions", type=int, default=16_384, metavar="N", help="positions computed together; hf alone"
@@ -63,6 +68,10 @@ def _evaluate(options: argparse.Namespace, console: Console) -> None:
     symbols = tuple(options.symbols.split(",") if "," in options.symbols else options.symbols)
     plan = Plan(tuple(options.attacks.split(",")), symbols, options.matching, options.seed)
     if options.answers is not None:
+        others = {"--benchmark": options.benchmark, "--images": options.images, "--model": options.model}
+        others |= {"--adapter": options.adapter, "--limit": options.limit, "--fresh": options.fresh}
+        for option in (option for option, value in others.items() if value):
+            raise SettingsError(f"{option}: beside --answers there is nothing to ask, and so no use for it")
         from ards_ray.report.recorded import results_of_answers
 
         results_of_answers(options.answers, options.output, plan, console)
@@ -78,11 +87,16 @@ def _evaluate(options: argparse.Namespace, console: Console) -> None:
         output=options.output,
         workers="auto" if options.workers is None else options.workers,
         tensor_parallel=options.tensor_parallel,
+        threads=options.threads,
         batch_positions=options.batch_positions,
     )
     check_evaluation(settings)
     from ards_ray.cluster.evaluate import evaluate
 
+    if not settings.benchmarks and (options.model or options.adapter or options.images):
+        raise SettingsError(
+            "--benchmark: not stated; the demo, which runs without it, has a model and images of its own"
+        )
     if not settings.benchmarks:
         from ards_ray.demo import with_demo_benchmark
 

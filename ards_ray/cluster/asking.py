@@ -7,21 +7,25 @@ from typing import Any
 
 import ray
 
+from ards_ray.cluster.failure import DEATHS
 from ards_ray.cluster.replica import Replica
 from ards_ray.cluster.resources import Workers
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import Answer, Request
 from ards_ray.evaluation.attacks import Plan
-from ards_ray.evaluation.engine import EngineSettings
+from ards_ray.evaluation.engine import WIDTH, EngineSettings
 from ards_ray.evaluation.prompts import Style
 from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.evaluation.respondent import Inquiry, Reply
 from ards_ray.evaluation.waves import Recorded, Waves
 
-# Questions under way at a replica: enough for a batch, few enough that their orders stay in the prefix cache.
-WIDTH = 256
-# A process that dies so often over the same requests will not live through them.
-DEATHS = 3
+# A replica has two waves in turn: it works on one while the answers to the other are taken.
+LANES = 2
+# Requests over which a process died so often are halved, and a single one is blamed.
+DEATHS_BLAMED = 2
+# So many deaths with no answer between them are not because of questions; to halve a wave takes ten or so.
+DEATHS_IN_A_ROW = 32
+DEATHS_LOADING = 3
 
 
 @dataclass(frozen=True)
@@ -60,16 +64,56 @@ class Examination:
 
 @dataclass(frozen=True)
 class _Sent:
-    """Requests that a replica has."""
+    """Requests of a wave, or of a piece of it, and how often the process died over them."""
 
-    replica: int
     examination: Examination
     waves: Waves
     requests: Sequence[Request]
-    deaths: int
+    deaths: int = 0
 
 
-# Called with what a replica answered: the benchmark, requests and answers. Where it returns they are safe.
+class _Lane:
+    """The questions that a replica works through, one wave at a time."""
+
+    def __init__(self, queue: Sequence[tuple[Examination, Waves]]):
+        self._queue = deque(queue)
+        self._pieces: deque[_Sent] = deque()
+
+    def next(self) -> _Sent | None:
+        """What is left of a wave whose process died, or the next wave; None when all is asked."""
+        if self._pieces:
+            return self._pieces.popleft()
+        while self._queue:
+            examination, waves = self._queue[0]
+            if requests := waves.next():
+                return _Sent(examination, waves, requests)
+            self._queue.popleft()
+        return None
+
+    def again(self, sent: _Sent) -> None:
+        """Let requests be the next, that were not answered."""
+        self._pieces.appendleft(sent)
+
+    def blame(self, sent: _Sent) -> None:
+        """Ask again what the process died over; in halves if it did so before, and then not if it is one request."""
+        deaths = sent.deaths + 1
+        requests = sent.requests
+        if deaths < DEATHS_BLAMED:
+            self.again(_Sent(sent.examination, sent.waves, requests, deaths))
+        elif len(requests) > 1:
+            half = len(requests) // 2
+            for some in (requests[half:], requests[:half]):
+                self.again(_Sent(sent.examination, sent.waves, some, sent.deaths))
+        else:
+            sent.waves.fail(requests[0].question, "killed the process that answered it")
+
+    def limit(self, width: int) -> None:
+        """Have no more questions under way at a time."""
+        for _, waves in self._queue:
+            waves.width = max(1, min(waves.width, width))
+
+
+# Called with what a replica answered: the benchmark, requests and answers.
 Store = Callable[[str, Sequence[tuple[Request, str]]], None]
 
 
@@ -77,6 +121,8 @@ def examine(
     examinations: Sequence[Examination], workers: Workers, settings: EngineSettings, model: str, store: Store
 ) -> Iterator[int]:
     """Ask all questions, yielding the number of answers whenever some came.
+
+    A question that kills the process which answers it is given up, and no other with it.
 
     Args:
         examinations: The benchmarks; their waves hold the answers afterwards.
@@ -86,44 +132,52 @@ def examine(
         store: Keeps answers.
 
     Raises:
-        ArdsError: a replica's process dies again and again.
+        ArdsError: a process dies while it loads the model, or whatever it is asked.
         Exception: what a replica raised.
     """
-    pool = _Pool(workers, settings, model)
     total = sum(len(examination.questions) for examination in examinations)
-    count = min(workers.count, max(total, 1))
-    queues = [deque[tuple[Examination, Waves]]() for _ in range(count)]
-    for examination in examinations:
-        source = iter(examination.questions)
-        width = min(WIDTH, -(-len(examination.questions) // count))
-        for queue in queues:
-            waves = Waves(
-                examination.benchmark, examination.style, source, examination.plan, width, examination.recorded
-            )
-            examination.waves.append(waves)
-            queue.append((examination, waves))
-    flying: dict[Any, _Sent] = {}
+    lanes = _lanes(examinations, LANES * min(workers.count, max(total, 1)))
+    holders = [_Holder(workers, settings, model, lanes[first : first + LANES]) for first in range(0, len(lanes), LANES)]
+    deaths = 0
     try:
-        for replica, queue in enumerate(queues):
-            _send_next(pool, queue, replica, flying)
-        while flying:
-            (ready,), _ = ray.wait(list(flying))
-            sent = flying.pop(ready)
+        for holder in holders:
+            if holder.has_work():
+                holder.start()
+        while calls := {call: holder for holder in holders for call in holder.calls}:
+            (ready,), _ = ray.wait(list(calls))
+            holder = calls[ready]
             try:
-                replies: Sequence[Reply] = ray.get(ready)
-            except ray.exceptions.RayActorError as error:
-                if sent.deaths + 1 >= DEATHS:
+                came = ray.get(ready)
+            except DEATHS as error:
+                deaths += 1
+                if deaths >= DEATHS_IN_A_ROW or holder.deaths_loading >= DEATHS_LOADING - 1:
                     raise ArdsError(
-                        f"{sent.examination.benchmark}: the process died {DEATHS} times over the same requests, "
-                        f"see the workers' logs. All answers before are kept. The last time: {error}"
+                        f"the process that holds the model died {max(deaths, DEATHS_LOADING)} times in a row; see the "
+                        f"workers' logs. All answers before are kept. The last time: {error}"
                     ) from error
-                pool.end(sent.replica)
-                _send(pool, flying, _Sent(sent.replica, sent.examination, sent.waves, sent.requests, sent.deaths + 1))
+                holder.bury()
                 continue
-            yield _take(sent, replies, store)
-            _send_next(pool, queues[sent.replica], sent.replica, flying)
+            sent = holder.take(ready, came)
+            if sent is not None:
+                deaths = 0
+                yield _take(sent, came, store)
+            holder.send()
     finally:
-        pool.close()
+        for holder in holders:
+            holder.end()
+
+
+def _lanes(examinations: Sequence[Examination], count: int) -> list[_Lane]:
+    queues: list[list[tuple[Examination, Waves]]] = [[] for _ in range(count)]
+    for one in examinations:
+        source = iter(one.questions)
+        # Few questions are shared out evenly.
+        width = min(WIDTH // LANES, -(-len(one.questions) // count))
+        for queue in queues:
+            waves = Waves(one.benchmark, one.style, source, one.plan, width, one.recorded)
+            one.waves.append(waves)
+            queue.append((one, waves))
+    return [_Lane(queue) for queue in queues]
 
 
 def _take(sent: _Sent, replies: Sequence[Reply], store: Store) -> int:
@@ -139,44 +193,89 @@ def _take(sent: _Sent, replies: Sequence[Reply], store: Store) -> int:
     return len(answered)
 
 
-def _send_next(pool: "_Pool", queue: deque[tuple[Examination, Waves]], replica: int, flying: dict[Any, _Sent]) -> None:
-    while queue:
-        examination, waves = queue[0]
-        requests = waves.next()
-        if requests:
-            _send(pool, flying, _Sent(replica, examination, waves, requests, 0))
-            return
-        queue.popleft()
-    pool.end(replica)
+class _Holder:
+    """The process of a replica, as the driver sees it.
 
+    Attributes:
+        calls: What was sent to it and has no answer yet, in that order: requests, with their lane, or None for the
+            call that loads the model.
+        deaths_loading: How often in a row it died before the model was loaded.
+    """
 
-def _send(pool: "_Pool", flying: dict[Any, _Sent], sent: _Sent) -> None:
-    inquiries = [
-        Inquiry(request.prompt, request.question.images, sent.examination.folder, request.symbols)
-        for request in sent.requests
-    ]
-    flying[pool.actor(sent.replica).reply.remote(inquiries)] = sent
-
-
-class _Pool:
-    """The replicas, each started when it is first needed."""
-
-    def __init__(self, workers: Workers, settings: EngineSettings, model: str):
-        self._actor: Any = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_restarts=0, max_task_retries=0)(
+    def __init__(self, workers: Workers, settings: EngineSettings, model: str, lanes: Sequence[_Lane]):
+        self._kind: Any = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_restarts=0, max_task_retries=0)(
             Replica
         )
         self._arguments = (settings, model)
-        self._actors: dict[int, Any] = {}
+        self._lanes = lanes
+        self._actor: Any = None
+        self.calls: dict[Any, tuple[_Lane, _Sent] | None] = {}
+        self.deaths_loading = 0
 
-    def actor(self, replica: int) -> Any:
-        if replica not in self._actors:
-            self._actors[replica] = self._actor.remote(*self._arguments)
-        return self._actors[replica]
+    def has_work(self) -> bool:
+        """Whether there is anything to ask."""
+        first = [(lane, lane.next()) for lane in self._lanes]
+        for lane, sent in first:
+            if sent is not None:
+                lane.again(sent)
+        return any(sent is not None for _, sent in first)
 
-    def end(self, replica: int) -> None:
-        if replica in self._actors:
-            ray.kill(self._actors.pop(replica))
+    def start(self) -> None:
+        """Start the process; it loads the model."""
+        self._actor = self._kind.remote(*self._arguments)
+        self.calls[self._actor.width.remote()] = None
 
-    def close(self) -> None:
-        for replica in list(self._actors):
-            self.end(replica)
+    def send(self) -> None:
+        """Send the next of each lane that waits for no answer; end the process if there is none."""
+        busy = [out[0] for out in self.calls.values() if out is not None]
+        for lane in self._lanes:
+            sent = None if lane in busy else lane.next()
+            if sent is not None:
+                inquiries = [
+                    Inquiry(request.prompt, request.question.images, sent.examination.folder, request.symbols)
+                    for request in sent.requests
+                ]
+                self.calls[self._actor.reply.remote(inquiries)] = (lane, sent)
+        if not self.calls:
+            self.end()
+
+    def take(self, call: Any, came: Any) -> _Sent | None:
+        """What a call was about that has come back; None if the model is loaded now."""
+        out = self.calls.pop(call)
+        if out is not None:
+            return out[1]
+        self.deaths_loading = 0
+        for lane in self._lanes:
+            lane.limit(came // LANES)
+        return None
+
+    def bury(self) -> None:
+        """Start another process, which is asked again what was not answered; the oldest call is blamed."""
+        dead = [call for call in self.calls if _is_dead(call)]
+        for place, call in enumerate(dead):
+            out = self.calls.pop(call)
+            if out is None:
+                self.deaths_loading += 1
+                continue
+            lane, sent = out
+            if place == 0:
+                lane.blame(sent)
+            else:
+                lane.again(sent)
+        self.end()
+        self.start()
+
+    def end(self) -> None:
+        """End the process."""
+        if self._actor is not None:
+            ray.kill(self._actor)
+            self._actor = None
+
+
+def _is_dead(call: Any) -> bool:
+    """Whether the process died before it answered."""
+    try:
+        ray.get(call)
+    except DEATHS:
+        return True
+    return False

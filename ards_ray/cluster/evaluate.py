@@ -1,14 +1,14 @@
 """The evaluation job: from settings to results."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from time import monotonic
 from typing import Any
 
-import pyarrow as pa
+from pyarrow.fs import FileType
 from rich.console import Console
 
 from ards_ray.cluster.asking import Examination, examine
@@ -17,12 +17,13 @@ from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import Workers, plan_workers, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
-from ards_ray.errors import RunChanged, SettingsError
-from ards_ray.evaluation.answers import RECORDED, Request, to_table
+from ards_ray.errors import ArdsError, RunChanged, SettingsError
+from ards_ray.evaluation.answers import to_table
 from ards_ray.evaluation.attacks import Plan
 from ards_ray.evaluation.benchmarks.registry import benchmark_of, read_questions
 from ards_ray.evaluation.engine import EngineSettings, first_tokens, tokens_of
-from ards_ray.evaluation.images import image_stamps
+from ards_ray.evaluation.images import FileImage, image_stamps
+from ards_ray.evaluation.log import AnswerLog
 from ards_ray.evaluation.metrics import NO_METRICS, metrics_of
 from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.evaluation.settings import EvaluationSettings, check_evaluation
@@ -33,7 +34,7 @@ from ards_ray.report.progress import StageProgress
 from ards_ray.report.tables import say
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.lease import hold_lease
-from ards_ray.run.state import RunState, start_over
+from ards_ray.run.state import RunState, recorded_stages, start_over
 from ards_ray.storage.location import locate
 
 # Raised when the code changes what a model is asked or how its answer is read.
@@ -65,7 +66,7 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
 
     Raises:
         SettingsError: an option or an input file is wrong.
-        ArdsError: the job could not be finished.
+        ArdsError: the job could not be finished, or no question of a benchmark could be evaluated.
     """
     check_evaluation(settings)
     settings = _with_absolute_paths(settings)
@@ -77,29 +78,33 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     run = RunDirectory(str(settings.output))
     run.prepare()
     with hold_lease(run, partial(say, console)), ray_session(), known_cause():
-        state = RunState(run)
-        if "answers" not in state.stages and state.stages:
+        if recorded_stages(run) - {"answers"}:
             raise SettingsError(f"{run.url}: the output holds a selection; name another")
-        if fresh:
-            start_over(run)
-            state = RunState(run)
-        for part, problem in run.sweep():
-            say(console, f"{run.url}/{part.path}: {problem}; its answers are asked again.")
-            run.drop(part)
+        state = RunState(run, fresh)
         model = checkpoint_digest(folder)
         asked_device = settings.model.device
         resolved: Any = dict(zip(("device", "dtype"), resolve_device(settings.model), strict=True))
         settings = replace(settings, model=replace(settings.model, **resolved))
         basis = _basis(settings, model)
-        _refuse_changes(run, state, basis)
+        if not fresh:
+            _refuse_changes(run, state, basis)
         _check_nodes(run, settings, model)
+        workers = _plan_replicas(settings, asked_device)
+        if fresh:
+            start_over(run)
+        for part, problem in run.sweep():
+            say(console, f"{run.url}/{part.path}: {problem}; its answers are asked again.")
+            run.drop(part)
         stage = state.start("answers", basis)
         started = monotonic()
-        examinations = _ask(run, settings, reads, model, stage, asked_device, console)
+        examinations = _ask(run, settings, reads, model, stage, workers, console)
         results = _write_results(run, settings, reads, examinations, stage, console)
         state.finish("answers", monotonic() - started)
     print_results(results, console)
     say(console, f"Results: {run.url}/{RESULTS_MD}")
+    empty = [result.benchmark for result in results if not result.metrics.questions]
+    if empty:
+        raise ArdsError(f"{', '.join(empty)}: no question could be evaluated; see {run.url}/{NOT_EVALUATED}")
 
 
 def _with_absolute_paths(settings: EvaluationSettings) -> EvaluationSettings:
@@ -112,8 +117,8 @@ def _with_absolute_paths(settings: EvaluationSettings) -> EvaluationSettings:
             raise SettingsError(f"{option}: not stated")
     images = {name: locate(path) for name, path in settings.images.items()}
     for folder in images.values():
-        if not folder.exists():
-            raise SettingsError(f"--images: {folder.url} does not exist")
+        if folder.info().type != FileType.Directory:
+            raise SettingsError(f"--images: {folder.url} is no folder")
     name, adapter = str(settings.model.model), settings.model.adapter
     return replace(
         settings,
@@ -140,6 +145,8 @@ def _read(settings: EvaluationSettings, name: str) -> _Read:
             questions.append(one)
     folder = settings.images_of(name)
     sources = {source for question in questions for source in question.images}
+    if folder is None and any(isinstance(source, FileImage) for source in sources):
+        raise SettingsError(f"--images: {name} has image files; say where they are with --images {name}=DIR")
     stamps = image_stamps(sources, None if folder is None else locate(folder))
     return _Read(
         questions,
@@ -193,65 +200,37 @@ def _ask(
     reads: Mapping[str, _Read],
     model: str,
     stage: str,
-    asked_device: str,
+    workers: Workers,
     console: Console,
 ) -> list[Examination]:
-    recorded = _recorded(run, reads)
-    # The number of a part that was written and not entered in the manifest is given again.
-    numbers = count(max((int(part.name.removeprefix("part-")) for part in run.parts("answers")), default=-1) + 1)
-    examinations = [
-        Examination(
-            name,
-            benchmark_of(name).style,
-            read.questions,
-            settings.images_of(name),
-            settings.plan,
-            recorded[name],
-        )
-        for name, read in reads.items()
-    ]
-
-    def store(benchmark: str, answered: Iterable[tuple[Request, str]]) -> None:
-        rows = [
-            {
-                "benchmark": benchmark,
-                "question": request.question.id,
-                "images": reads[benchmark].stamps[request.question.id],
-                "prompt": request.prompt,
-                "answer": answer,
-            }
-            for request, answer in answered
+    with AnswerLog(run, stage, {name: read.stamps for name, read in reads.items()}) as log:
+        known = log.known()
+        count = sum(map(len, known.values()))
+        if count:
+            say(console, f"{count:,} answers are known and not asked again.")
+        examinations = [
+            Examination(
+                name, benchmark_of(name).style, read.questions, settings.images_of(name), settings.plan, known[name]
+            )
+            for name, read in reads.items()
         ]
-        if rows:
-            table = pa.Table.from_pylist(rows, schema=RECORDED)
-            run.write_table(f"answers/part-{next(numbers):06d}.parquet", table, stage, monotonic())
-
-    known = sum(map(len, recorded.values()))
-    if known:
-        say(console, f"{known:,} answers are known and not asked again.")
-    workers = _plan_replicas(settings, asked_device)
-    engine = EngineSettings(
-        settings.engine, settings.model, settings.score, settings.batch_positions, settings.tensor_parallel
-    )
-    with StageProgress(console, "asking", None, "requests") as progress:
-        for answers in examine(examinations, workers, engine, model, store):
-            progress.advance(answers)
+        engine = EngineSettings(
+            settings.engine,
+            settings.model,
+            settings.score,
+            settings.batch_positions,
+            settings.tensor_parallel,
+            settings.threads,
+        )
+        with StageProgress(console, "asking", None, "requests") as progress:
+            for answers in examine(examinations, workers, engine, model, log.add):
+                progress.advance(answers)
     return examinations
 
 
-def _recorded(run: RunDirectory, reads: Mapping[str, _Read]) -> dict[str, dict[tuple[str, str], str]]:
-    """The answers that are known, by benchmark, then by question and prompt; those to changed images left out."""
-    recorded: dict[str, dict[tuple[str, str], str]] = {name: {} for name in reads}
-    for part in run.parts("answers"):
-        for row in run.read_table(part.path).to_pylist():
-            read = reads.get(row["benchmark"])
-            if read is not None and read.stamps.get(row["question"]) == row["images"]:
-                recorded[row["benchmark"]][row["question"], row["prompt"]] = row["answer"]
-    return recorded
-
-
 def _plan_replicas(settings: EvaluationSettings, asked_device: str) -> Workers:
-    workers = plan_workers(RuntimeSettings(workers=settings.workers), asked_device, settings.model.device)
+    runtime = RuntimeSettings(workers=settings.workers, threads=settings.threads)
+    workers = plan_workers(runtime, asked_device, settings.model.device)
     share = settings.tensor_parallel
     if share == 1:
         return workers
@@ -297,6 +276,7 @@ def _described(settings: EvaluationSettings) -> dict[str, Any]:
     return {
         "model": f"{settings.model.model}{adapter}",
         "engine": f"{settings.engine}, {settings.model.dtype} on {settings.model.device}",
+        "attacks": ", ".join(settings.plan.attacks),
         "symbols of the symbol attack": " ".join(settings.plan.symbols),
         "matching": settings.plan.matching,
         "score": settings.score,

@@ -65,7 +65,7 @@ def problems_here(output: str, mark: str, settings: Settings, model: str, images
             missing = [name for name in images if not (folder / name).exists()]
             if missing:
                 problems.append(f"the image folder {folder.url} lacks {missing[0]}")
-    problems += [f"the corpus file {file} is missing" for file in settings.corpus.files if not locate(file).exists()]
+    problems += [f"the file {file} is missing" for file in settings.corpus.files if not locate(file).exists()]
     if settings.runtime.reuse is not None and not RunDirectory(settings.runtime.reuse).exists(RUN_FILE):
         problems.append(f"the run {settings.runtime.reuse} is missing")
     if settings.proxy.adapter is not None and not locate(settings.proxy.adapter).exists():

@@ -16,8 +16,16 @@ class Replica:
         self._settings = settings
         self._model = model
 
+    def width(self) -> int:
+        """Load the model; see `Engine.width`.
+
+        Raises:
+            SettingsError: the model is not the one of the run, or cannot be loaded.
+        """
+        return self._respondent.width
+
     def reply(self, inquiries: Sequence[Inquiry]) -> list[Reply]:
-        """See `Respondent.reply`. The first call loads the model.
+        """See `Respondent.reply`, and `Engine.width`. The first call loads the model.
 
         Raises:
             SettingsError: the model is not the one of the run, or cannot be loaded.

@@ -53,7 +53,7 @@ def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Workers:
         return Workers(runtime.workers, cpus=0, gpus=1)
     if on_gpus and not gpus:
         raise SettingsError(
-            "proxy.device is cuda and the cluster has no GPU now; if it grows on demand, state runtime.workers"
+            "the device is cuda and the cluster has no GPU now; if it grows on demand, state the number of workers"
         )
     if not nodes:
         raise SettingsError("no node has a CPU for the tasks that prepare the shards; add a node with CPUs")
@@ -93,7 +93,7 @@ def resolve_device(proxy: ProxySettings) -> tuple[str, str]:
                 device = "cuda" if ray.get(probe.remote(), timeout=PROBE_SECONDS) else "cpu"
             except ray.exceptions.GetTimeoutError as error:
                 raise SettingsError(
-                    f"no GPU of the cluster was free within {PROBE_SECONDS} s; free one, or state proxy.device"
+                    f"no GPU of the cluster was free within {PROBE_SECONDS} s; free one, or state the device"
                 ) from error
     dtype = proxy.dtype
     if dtype == "auto":

@@ -53,7 +53,7 @@ def with_demo_benchmark(settings: EvaluationSettings, say: Callable[[str], None]
     folder = _inputs(output, DEMO_EVALUATION, seed, write)
     return replace(
         settings,
-        model=replace(settings.model, model=settings.model.model or str(folder / "model")),
+        model=replace(settings.model, model=str(folder / "model")),
         benchmarks={"plain": str(folder / "benchmark.json")},
         images={"plain": str(folder / "images")},
         output=output,

@@ -58,7 +58,7 @@ def check_plan(plan: Plan) -> None:
     if unknown or not plan.attacks:
         raise SettingsError(f"attacks: {unknown or 'none'} will not do; known are {', '.join(ATTACKS)}")
     symbols = list(plan.symbols)
-    blank = any(not symbol or symbol != symbol.strip() for symbol in symbols)
+    blank = any(not symbol.isprintable() or not symbol or symbol != symbol.strip() for symbol in symbols)
     if len(symbols) < 2 or len(set(symbols)) < len(symbols) or blank:
         raise SettingsError(f"symbols: {','.join(symbols)} will not do; it must be two or more different symbols")
 

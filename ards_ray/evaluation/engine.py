@@ -17,6 +17,8 @@ from ards_ray.proxy.sequence import Picture
 EngineName = Literal["hf", "vllm"]
 Score = Literal["generate", "letters"]
 
+# Questions under way at a time: enough for full batches.
+WIDTH = 128
 # Enough for a sentence around the symbol. What is cut off was no answer that any matcher takes.
 ANSWER_TOKENS = 64
 # Longer prompts are not evaluated: they would take the memory of hundreds of others.
@@ -25,7 +27,7 @@ LONGEST_PROMPT = 16_384
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """The model and how it answers. What changes answers is here, and nothing else but `batch_positions`.
+    """The model and how it answers.
 
     Args:
         name: Which engine.
@@ -50,13 +52,19 @@ class Shown:
 
     Attributes:
         key: Tells it from other images.
-        image: As it was opened.
         picture: As the model's family takes it.
+        image: As it was opened; None where the engine has no use for it.
     """
 
     key: str
-    image: Image.Image
     picture: Picture
+    image: Image.Image | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        pixels = self.image.width * self.image.height if self.image else 0
+        return self.picture.pixels.nbytes + 3 * pixels
 
 
 @dataclass(frozen=True)
@@ -75,9 +83,17 @@ class Ask:
 
 
 class Engine(Protocol):
-    """A loaded model. Greedy: the same request has the same answer, whatever is asked along with it."""
+    """A loaded model. Greedy: the same request has the same answer, whatever is asked along with it.
+
+    Attributes:
+        inputs: The text and picture side of its family.
+        takes_images: Whether it wants images as they were opened, too.
+        width: Questions that should be under way at a time, so that what they share stays in its caches.
+    """
 
     inputs: ProxyInputs
+    takes_images: bool
+    width: int
 
     def answer(self, asks: Sequence[Ask]) -> list[str | ConversationError]:
         """What the model answers to each; an error where a request cannot be put to it."""

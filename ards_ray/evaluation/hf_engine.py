@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from ards_ray.errors import ArdsError, ConversationError
+from ards_ray.errors import ConversationError
 from ards_ray.evaluation.engine import (
     ANSWER_TOKENS,
+    WIDTH,
     Ask,
     EngineSettings,
     Shown,
@@ -27,7 +28,10 @@ _PICTURES = 32
 
 
 class HfEngine:
-    """The model in this process. Of an image that several requests show the features are computed once."""
+    """The model in this process. The features of images are kept while their questions are under way."""
+
+    takes_images = False
+    width = WIDTH
 
     def __init__(self, settings: EngineSettings, folder: Path):
         self.inputs = load_inputs(folder)
@@ -60,7 +64,9 @@ class HfEngine:
         if batch:
             yield batch
 
-    def _answer_batch(self, asks: Sequence[Ask], prompts: Mapping[int, np.ndarray], batch: Sequence[int]) -> list[str]:
+    def _answer_batch(
+        self, asks: Sequence[Ask], prompts: Mapping[int, np.ndarray], batch: Sequence[int]
+    ) -> Sequence[str | ConversationError]:
         try:
             return self._say([asks[index] for index in batch], [prompts[index] for index in batch])
         except (RuntimeError, MemoryError) as error:
@@ -68,7 +74,7 @@ class HfEngine:
                 raise
             if len(batch) == 1:
                 length = len(prompts[batch[0]])
-                raise ArdsError(f"a request of {length:,} positions does not fit the memory: {error}") from error
+                return [ConversationError("does not fit the memory", f"{length:,} positions: {error}")]
         self._features.clear()
         torch.cuda.empty_cache()
         half = len(batch) // 2

@@ -15,6 +15,8 @@ from ards_ray.errors import ConversationError
 from ards_ray.storage.location import Location, locate
 
 _BATCH_BYTES = 8 << 20
+# Of a file or folder, in bytes; file systems refuse to look for longer ones.
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,11 @@ def image_stamps(sources: Iterable[ImageSource], folder: Location | None) -> Map
 def _file_of(source: ImageSource, folder: Location | None) -> Location | None:
     if not isinstance(source, FileImage):
         return locate(source.file)
-    return folder / source.path if folder is not None and lies_inside(source.path) else None
+    if folder is None or "\0" in source.path or not lies_inside(source.path):
+        return None
+    if any(len(name.encode()) > _LONGEST_NAME for name in source.path.split("/")):
+        return None
+    return folder / source.path
 
 
 def open_image(source: ImageSource, folder: Location | None, max_pixels: int) -> Image.Image:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ards_ray.corpus.conversation import IMAGE_TAG
-from ards_ray.evaluation.images import ImageSource
+from ards_ray.corpus.text import is_unicode
+from ards_ray.evaluation.images import FileImage, ImageSource
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def problem_of(question: Question, symbol_sets: Sequence[Sequence[str]]) -> str 
     texts = (question.context, question.question, *question.options)
     if any(IMAGE_TAG in text for text in texts):
         return "image tag in the text"
-    if not all(map(_is_unicode, (question.id, *texts))):
+    files = (image.path for image in question.images if isinstance(image, FileImage))
+    if not all(map(is_unicode, (question.id, question.answer or "", *texts, *files))):
         return "half a surrogate pair in the text"
     if not question.context.strip() and not question.question.strip():
         return "no question"
@@ -80,15 +82,6 @@ def _choice_problem(question: Question, symbol_sets: Sequence[Sequence[str]]) ->
             if _reads_as_symbol(text, tuple(symbols[:count])):
                 return f"option reads as a symbol: {text}"
     return None
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether Arrow can hold the text; JSON can spell more."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _reads_as_symbol(text: str, symbols: tuple[str, ...]) -> bool:

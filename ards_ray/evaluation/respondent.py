@@ -12,7 +12,7 @@ from ards_ray.evaluation.images import ImageSource, open_image
 from ards_ray.storage.location import locate
 
 _THREADS = 8
-_KEPT_IMAGES = 1024
+_IMAGE_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,15 @@ _Key = tuple[ImageSource, str | None]
 
 
 class Respondent:
-    """An engine, and the images of the questions that are under way."""
+    """An engine, and the images of the questions that are under way.
+
+    Attributes:
+        width: See `Engine`.
+    """
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        self.width = engine.width
         self._images: OrderedDict[_Key, Shown | ConversationError] = OrderedDict()
         self._threads = ThreadPoolExecutor(_THREADS)
 
@@ -80,14 +85,16 @@ class Respondent:
         found = {key: self._images[key] for key in keys}
         for key in found:
             self._images.move_to_end(key)
-        while len(self._images) > max(_KEPT_IMAGES, len(found)):
-            self._images.popitem(last=False)
+        size = sum(one.size for one in self._images.values() if isinstance(one, Shown))
+        while size > _IMAGE_BYTES and len(self._images) > len(found):
+            _, oldest = self._images.popitem(last=False)
+            size -= oldest.size if isinstance(oldest, Shown) else 0
         return found
 
     def _show(self, key: _Key) -> Shown | ConversationError:
         source, folder = key
         try:
             image = open_image(source, None if folder is None else locate(folder), LimitSettings().pixels)
-            return Shown(repr(key), image, self._engine.inputs.picture(image))
+            return Shown(repr(key), self._engine.inputs.picture(image), image if self._engine.takes_images else None)
         except ConversationError as error:
             return error

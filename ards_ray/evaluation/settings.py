@@ -24,8 +24,9 @@ class EvaluationSettings:
         score: Generate the answer, or rank the symbols by likelihood.
         limit: Questions of each benchmark, the first ones; None for all.
         output: Where answers and results go, a folder or a URL.
-        workers: Replicas of the model; auto is one for each GPU, or one for each CPU but one (at least one).
+        workers: Replicas of the model; auto is one for each GPU, or as many as leave a CPU with `threads` each.
         tensor_parallel: GPUs that share one replica; vLLM alone.
+        threads: Torch threads of a replica on a CPU.
         batch_positions: Positions that the transformers engine computes together.
     """
 
@@ -39,6 +40,7 @@ class EvaluationSettings:
     output: str | None = None
     workers: int | Literal["auto"] = "auto"
     tensor_parallel: int = 1
+    threads: int = 1
     batch_positions: int = 16_384
 
     def images_of(self, benchmark: str) -> str | None:
@@ -62,6 +64,7 @@ def check_evaluation(settings: EvaluationSettings) -> None:
         ("--limit", settings.limit),
         ("--workers", settings.workers),
         ("--tensor-parallel", settings.tensor_parallel),
+        ("--threads", settings.threads),
         ("--batch-positions", settings.batch_positions),
     ):
         if isinstance(value, int) and value < 1:

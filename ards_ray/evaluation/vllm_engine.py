@@ -1,5 +1,6 @@
 """The vLLM engine: prefix caching serves system sentence, image and question to all orders of a question."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ import numpy as np
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
+from ards_ray.corpus.conversation import IMAGE_TAG
 from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.evaluation.engine import (
     ANSWER_TOKENS,
+    WIDTH,
     Ask,
     EngineSettings,
     Shown,
@@ -28,12 +31,13 @@ from ards_ray.proxy.loading import load_weights, save_model
 
 # MMMU's questions have at most seven.
 _IMAGES = 8
+_USUAL_SIZE, _USUAL_TEXT = (640, 480), 256
 # vLLM takes no more; it is enough that such a token never wins.
 _NEVER = -100.0
 
 
 class VllmEngine:
-    """The model in vLLM's own processes.
+    """The model in vLLM's engine.
 
     vLLM gets our token ids, and pictures as the family sees them where its own processor then changes nothing.
     """
@@ -46,8 +50,10 @@ class VllmEngine:
         if settings.proxy.adapter is not None:
             self._merged = tempfile.TemporaryDirectory(prefix="ards-ray-merged-")
             folder = _write_merged(settings, folder, Path(self._merged.name))
-        self._whole_pictures = checkpoint_config(folder)["model_type"] == "llava_next"
+        # LLaVA-NeXT's tiles are cut by vLLM's own processor.
+        self.takes_images = checkpoint_config(folder)["model_type"] == "llava_next"
         self._llm = _load(settings, folder, self._tokens.limit + ANSWER_TOKENS)
+        self.width = self._width()
 
     def answer(self, asks: Sequence[Ask]) -> list[str | ConversationError]:
         """See `Engine.answer`."""
@@ -75,7 +81,14 @@ class VllmEngine:
         return prompt
 
     def _picture(self, shown: Shown) -> Image.Image:
-        return shown.image if self._whole_pictures else Image.fromarray(shown.picture.pixels[0])
+        return shown.image or Image.fromarray(shown.picture.pixels[0])
+
+    def _width(self) -> int:
+        """As many questions as the cache of keys and values holds, with a usual picture and some hundred words each."""
+        cache = self._llm.llm_engine.vllm_config.cache_config
+        picture = self.inputs.picture(Image.new("RGB", _USUAL_SIZE))
+        positions = len(self.inputs.encode_question(IMAGE_TAG, [picture])) + _USUAL_TEXT
+        return max(1, min(WIDTH, cache.num_gpu_blocks * cache.block_size // positions))
 
     def _sampling(self, ask: Ask) -> Any:
         from vllm import SamplingParams
@@ -99,6 +112,8 @@ class VllmEngine:
 
 
 def _load(settings: EngineSettings, folder: Path, longest: int) -> Any:
+    # An engine in a process of its own outlives this one if it is killed, and keeps the GPU.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     try:
         from vllm import LLM
     except ImportError as error:

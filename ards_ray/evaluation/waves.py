@@ -52,7 +52,7 @@ class Waves:
         questions: Questions that can be evaluated, each with an id of its own. Several waves may share an iterator:
             each takes its next question from it.
         plan: What is asked.
-        width: Questions under way at a time.
+        width: Questions under way at a time; may be changed between waves.
         recorded: Answers that are known, and not asked for again.
 
     Attributes:
@@ -73,7 +73,7 @@ class Waves:
         self._style = style
         self._waiting = iter(questions)
         self._plan = plan
-        self._width = width
+        self.width = width
         self._recorded = recorded or {}
         self._tracks: dict[str, dict[tuple[Attack, ...], _Track]] = {}
         self._under_way: list[str] = []
@@ -83,7 +83,7 @@ class Waves:
     def next(self) -> list[Request]:
         """The wave: requests that wait for an answer. None are left when all questions are done."""
         self._under_way = [id for id in self._under_way if self._requests(id)]
-        while len(self._under_way) < self._width:
+        while len(self._under_way) < self.width:
             question = next(self._waiting, None)
             if question is None:
                 break

@@ -27,7 +27,7 @@ def checkpoint_folder(name: str, weights: bool = True) -> Path:
     if folder.is_dir():
         return folder.absolute()
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
-        raise SettingsError(f"{name}: no such folder; proxy.model must be a checkpoint folder or a name on the hub")
+        raise SettingsError(f"{name}: no such folder; it must be a checkpoint folder or a name on the hub")
     try:
         return Path(snapshot_download(name, allow_patterns=list(CHECKPOINT_FILES if weights else SMALL_FILES)))
     except (OSError, ValueError, HFValidationError) as error:

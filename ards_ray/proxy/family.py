@@ -113,7 +113,7 @@ def checkpoint_config(folder: Path) -> dict:
     try:
         config = json.loads(file.read_text())
     except FileNotFoundError as error:
-        raise SettingsError(f"{folder}: no config.json here; proxy.model must be a checkpoint folder") from error
+        raise SettingsError(f"{folder}: no config.json here; it must be a checkpoint folder") from error
     except ValueError as error:
         raise SettingsError(f"{file}: not valid JSON ({error})") from error
     if not isinstance(config, dict):

@@ -107,7 +107,7 @@ def merge_adapter(model: Any, adapter: str) -> Any:
     from peft import PeftModel
 
     if not (Path(adapter) / "adapter_model.safetensors").is_file():
-        raise SettingsError(f"{adapter}: no adapter_model.safetensors here; proxy.adapter must be a PEFT adapter")
+        raise SettingsError(f"{adapter}: no adapter_model.safetensors here; it must be a PEFT adapter")
     try:
         with warnings.catch_warnings():
             # Weights under other names would be left out with a warning, and the model scored without them.

@@ -1,18 +1,18 @@
 """Results of an evaluation: results.json, the tables in Markdown and those in the terminal."""
 
+import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from ards_ray.errors import reason_of
 from ards_ray.evaluation.attacks import ATTACKS, Attack
 from ards_ray.evaluation.metrics import Metrics
 from ards_ray.evaluation.question import NotEvaluated
-from ards_ray.report.tables import say, table_of
+from ards_ray.report.tables import printable, say, shown, table_of
 from ards_ray.run.directory import RunDirectory
 
 ANSWERS_FILE, NOT_EVALUATED = "answers.parquet", "not_evaluated.jsonl"
@@ -123,7 +123,10 @@ def markdown(results: Sequence[Result], described: Mapping[str, Any]) -> str:
         results: Of each benchmark.
         described: The settings that the numbers rest on.
     """
-    parts = ["# Robust accuracy", "\n".join(f"- {name}: {value}" for name, value in described.items())]
+    parts = [
+        "# Robust accuracy",
+        "\n".join(f"- {name}: {_markdown_text(str(value))}" for name, value in described.items()),
+    ]
     for header, rows in (main_rows(results), order_rows(results), gold_rows(results)):
         if rows:
             parts.append(_markdown_table(header, rows))
@@ -152,7 +155,7 @@ def print_results(results: Sequence[Result], console: Console) -> None:
         if rows:
             table = table_of(*header)
             for row in rows:
-                table.add_row(*map(escape, row))
+                table.add_row(*map(shown, row))
             console.print(table)
     for result in results:
         for reason, count in result.reasons.items():
@@ -161,7 +164,12 @@ def print_results(results: Sequence[Result], console: Console) -> None:
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_markdown_text, line))} |" for line in lines)
+
+
+def _markdown_text(text: str) -> str:
+    """A text for a line or a cell, neither markup nor HTML."""
+    return html.escape(printable(" ".join(text.split())), quote=False).replace("|", "\\|")
 
 
 def _number(value: float | None) -> str:

@@ -1,8 +1,10 @@
 """Results from recorded answers alone: no model, no benchmark files."""
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from string import ascii_uppercase
 
 import pyarrow as pa
@@ -14,9 +16,18 @@ from ards_ray.evaluation.attacks import ATTACKS, Plan, check_plan
 from ards_ray.evaluation.matching import MATCHERS, normalise
 from ards_ray.evaluation.metrics import NO_METRICS, metrics_by_benchmark
 from ards_ray.evaluation.question import NotEvaluated
-from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, Result, print_results, write_summary
+from ards_ray.report.evaluation import (
+    ANSWERS_FILE,
+    NOT_EVALUATED,
+    RESULTS_JSON,
+    RESULTS_MD,
+    Result,
+    print_results,
+    write_summary,
+)
 from ards_ray.report.tables import say
 from ards_ray.run.directory import RunDirectory
+from ards_ray.run.lease import hold_lease
 
 
 def results_of_answers(folder: str, output: str | None, plan: Plan, console: Console) -> list[Result]:
@@ -29,7 +40,8 @@ def results_of_answers(folder: str, output: str | None, plan: Plan, console: Con
         console: Where they are printed.
 
     Raises:
-        SettingsError: there is no such file, or it does not hold answers under these symbols.
+        SettingsError: there is no such file, or it does not hold answers under these symbols, or not such as an
+            evaluation writes.
         ArdsError: a question was not asked to its end, as when a laxer matcher takes an answer behind which nothing
             was asked; names it.
     """
@@ -45,17 +57,56 @@ def results_of_answers(folder: str, output: str | None, plan: Plan, console: Con
         table = table.select(ANSWERS.names).cast(ANSWERS)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise SettingsError(f"{recorded.url}/{ANSWERS_FILE}: not the columns of recorded answers ({error})") from error
-    metrics = metrics_by_benchmark(_matched(table, plan, recorded.url))
+    answers = list(_matched(table, plan, recorded.url))
+    if not answers:
+        raise SettingsError(f"{recorded.url}/{ANSWERS_FILE}: no answers under {', '.join(plan.attacks)}")
+    _check(answers, plan, recorded.url)
+    metrics = metrics_by_benchmark(answers)
     not_evaluated = _not_evaluated(recorded)
     names = dict.fromkeys([*metrics, *not_evaluated])
     results = [Result(name, metrics.get(name, NO_METRICS), not_evaluated.get(name, ())) for name in names]
     print_results(results, console)
     if output is not None:
         run = RunDirectory(output)
-        described = {"answers": recorded.url, "matching": plan.matching}
-        write_summary(run, results, described)
-        say(console, f"Results: {run.url}")
+        if not run.exists(RESULTS_JSON):
+            run.prepare()
+        described = {
+            "answers": recorded.url,
+            "attacks": ", ".join(plan.attacks),
+            "symbols of the symbol attack": " ".join(plan.symbols),
+            "matching": plan.matching,
+        }
+        with hold_lease(run, partial(say, console)):
+            write_summary(run, results, described)
+        say(console, f"Results: {run.url}/{RESULTS_MD}")
     return results
+
+
+def _check(answers: Sequence[Answer], plan: Plan, url: str) -> None:
+    """Whether the rows are what an evaluation writes: otherwise their metrics would be numbers without a meaning."""
+    questions: dict[tuple[str, str, str], list[Answer]] = defaultdict(list)
+    for answer in answers:
+        questions[answer.benchmark, answer.question, answer.attack].append(answer)
+    for (benchmark, id, attack), rows in questions.items():
+        orders = [row.order for row in rows]
+        count = len(orders[0])
+        given = tuple(range(count))
+        symbols = tuple(plan.symbols if attack.startswith("symbol") else ascii_uppercase)
+        if any(sorted(order) != list(given) for order in orders):
+            problem = "an order is none of as many options"
+        elif len(set(orders)) < len(orders):
+            problem = "an order stands there twice"
+        elif given not in orders:
+            problem = "the given order is missing"
+        elif not attack.endswith("permutation") and len(orders) > 1:
+            problem = "more than the given order"
+        elif not count and attack != "clean":
+            problem = "a free answer"
+        elif count and len({row.order[symbols.index(row.gold)] for row in rows}) > 1:
+            problem = "the right option is not the same in every order"
+        else:
+            continue
+        raise SettingsError(f"{url}/{ANSWERS_FILE}: {benchmark}, question {id} under {attack}: {problem}")
 
 
 def _matched(table: pa.Table, plan: Plan, url: str) -> Iterator[Answer]:
@@ -84,7 +135,13 @@ def _match(answer: Answer, plan: Plan, url: str) -> Answer:
 def _not_evaluated(recorded: RunDirectory) -> dict[str, list[NotEvaluated]]:
     found: dict[str, list[NotEvaluated]] = {}
     if recorded.exists(NOT_EVALUATED):
-        for line in recorded.read_bytes(NOT_EVALUATED).splitlines():
-            entry = json.loads(line)
-            found.setdefault(entry["benchmark"], []).append(NotEvaluated(entry["question"], entry["error"]))
+        for number, line in enumerate(recorded.read_bytes(NOT_EVALUATED).splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                benchmark, question, error = (str(entry[key]) for key in ("benchmark", "question", "error"))
+            except (ValueError, KeyError, TypeError) as cause:
+                raise SettingsError(
+                    f"{recorded.url}/{NOT_EVALUATED}: line {number} is no question with its error ({cause})"
+                ) from cause
+            found.setdefault(benchmark, []).append(NotEvaluated(question, error))
     return found

@@ -177,7 +177,16 @@ def test_changed_pictures_are_asked_about_again(
 ) -> None:
     """Recorded answers to a picture that was mended would stand for it for ever."""
     images = shutil.copytree(answering.images, tmp_path / "images")
-    options = ["--model", answering.model, "--benchmark", f"plain={questions}", "--images", images, "--attacks", "clean"]
+    options = [
+        "--model",
+        answering.model,
+        "--benchmark",
+        f"plain={questions}",
+        "--images",
+        images,
+        "--attacks",
+        "clean",
+    ]
     output = tmp_path / "run"
     assert evaluate(*options, "--output", output)[0] == 0
     Image.new("RGB", (60, 56)).save(images / json.loads(questions.read_text())[4]["image"])
@@ -205,6 +214,55 @@ def test_results_from_recorded_answers(evaluate: Command, evaluated: Path, tmp_p
     assert results_of(tmp_path / "strict")["plain"]["clean"] == 0
     assert evaluate("--answers", tmp_path, "--output", tmp_path / "lenient", "--matching", "lenient")[0] == 0
     assert results_of(tmp_path / "lenient") == results_of(evaluated)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"order": [0, 0, 1, 2]}, "an order is none of as many options"),
+        ({"order": [0, 1]}, "an order is none of as many options"),
+        ({"order": []}, "an order is none of as many options"),
+        ({"attack": "clean"}, "more than the given order"),
+        ({"gold": "E"}, "'E' is none of A, B, C, D"),
+        ({"attack": "noise"}, "unknown attack 'noise'"),
+    ],
+)
+def test_recorded_answers_that_no_evaluation_wrote(
+    evaluate: Command, evaluated: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    """Put together by a script that went wrong, they would give numbers that look like any others."""
+    table = pq.read_table(evaluated / "answers.parquet")
+    rows = table.to_pylist()
+    place = next(
+        index for index, row in enumerate(rows) if row["attack"] == "permutation" and row["order"] == [1, 2, 3, 0]
+    )
+    rows[place] |= change
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), tmp_path / "answers.parquet")
+    code, text = evaluate("--answers", tmp_path)
+    assert code == 2, text
+    assert said in text
+    for others in (rows + rows[:1], [row for row in rows if row["attack"] != "clean"][1:]):
+        pq.write_table(pa.Table.from_pylist(others, table.schema), tmp_path / "answers.parquet")
+        assert evaluate("--answers", tmp_path)[0] == 2
+
+
+def test_recorded_answers_of_other_columns(evaluate: Command, evaluated: Path, tmp_path: Path) -> None:
+    """Nothing printed and exit code 0 would be taken for a result."""
+    table = pq.read_table(evaluated / "answers.parquet")
+    pq.write_table(table.slice(0, 0), tmp_path / "answers.parquet")
+    code, text = evaluate("--answers", tmp_path)
+    assert code == 2
+    assert "no answers under clean, permutation, symbol" in text
+    pq.write_table(table, tmp_path / "answers.parquet")
+    (tmp_path / "not_evaluated.jsonl").write_text(
+        '{"benchmark": "plain", "question": "x", "error": "no gold answer"}\n'
+    )
+    assert evaluate("--answers", tmp_path, "--output", tmp_path / "out")[0] == 0
+    assert results_of(tmp_path / "out")["plain"]["not_evaluated"] == {"no gold answer": 1}
+    (tmp_path / "not_evaluated.jsonl").write_text('{"benchmark": "plain"}\n')
+    code, text = evaluate("--answers", tmp_path)
+    assert code == 2
+    assert "not_evaluated.jsonl: line 1 is no question with its error" in text
 
 
 def test_recorded_answers_that_end_too_early(evaluate: Command, evaluated: Path, tmp_path: Path) -> None:
@@ -273,16 +331,27 @@ def test_what_cannot_be_evaluated_is_counted(evaluate: Command, answering: Any, 
         (["--benchmark", "plain"], "write it as NAME=PATH"),
         (["--benchmark", "plain=missing"], "not found"),
         (["--benchmark", "plain=EMPTY"], "no benchmark.json in this folder"),
-        (["--benchmark", "plain=GOOD", "--images", "missing"], "does not exist"),
+        (["--benchmark", "plain=GOOD", "--images", "missing"], "is no folder"),
+        (["--benchmark", "plain=GOOD", "--images", "GOOD"], "is no folder"),
+        (["--benchmark", "plain=GOOD"], "say where they are with --images plain=DIR"),
+        (["--images", "EMPTY"], "--benchmark: not stated"),
+        (["--benchmark", "plain=GOOD", "--answers", "EMPTY"], "--benchmark: beside --answers there is nothing to ask"),
+        (
+            ["--benchmark", "plain=GOOD", "--images", "IMAGES", "--adapter", "EMPTY"],
+            "no adapter_model.safetensors here",
+        ),
         (["--benchmark", "plain=GOOD", "--images", "mmmu=x"], "mmmu is none of the benchmarks"),
-        (["--benchmark", "plain=GOOD", "--model", "EMPTY"], "no config.json here"),
+        (["--benchmark", "plain=GOOD", "--images", "IMAGES", "--model", "EMPTY"], "no config.json here"),
         (["--benchmark", "plain=GOOD", "--model", "missing/model/x"], "no such folder"),
         (["--benchmark", "plain=GOOD", "--attacks", "clean,noise"], "attacks: ['noise'] will not do"),
         (["--benchmark", "plain=GOOD", "--symbols", "AAB"], "symbols: A,A,B will not do"),
-        (["--benchmark", "plain=GOOD", "--score", "letters", "--symbols", "Xa,Xb,Xc,Xd"], "do not tell Xa, Xb, "),
+        (
+            ["--benchmark", "plain=GOOD", "--images", "IMAGES", "--score", "letters", "--symbols", "Xa,Xb,Xc,Xd"],
+            "do not tell Xa, Xb, ",
+        ),
         (["--benchmark", "plain=GOOD", "--limit", "0"], "--limit: 0 will not do"),
         (["--benchmark", "plain=GOOD", "--tensor-parallel", "2"], "--engine vllm"),
-        (["--benchmark", "plain=GOOD", "--engine", "vllm"], "vLLM cannot be imported"),
+        (["--benchmark", "plain=GOOD", "--images", "IMAGES", "--engine", "vllm"], "vLLM cannot be imported"),
     ],
 )
 def test_wrong_options(
@@ -290,7 +359,7 @@ def test_wrong_options(
 ) -> None:
     """Named before hours are spent, not after."""
     (tmp_path / "empty").mkdir()
-    places = {"EMPTY": str(tmp_path / "empty"), "GOOD": str(questions)}
+    places = {"EMPTY": str(tmp_path / "empty"), "GOOD": str(questions), "IMAGES": str(answering.images)}
     options = [next((option.replace(key, place) for key, place in places.items() if key in option), option)
                for option in options]  # fmt: skip
     model = [] if "--model" in options else ["--model", answering.model]
@@ -310,6 +379,52 @@ def test_a_model_that_cannot_load(evaluate: Command, answering: Any, questions: 
     assert "the weights cannot be loaded" in text
 
 
+def test_fresh_starts_over_and_a_slip_costs_nothing(
+    evaluate: Command, arguments: list[object], evaluated: Path, tmp_path: Path
+) -> None:
+    """A typing error beside --fresh must not throw a night's answers away; an old version's must not be in the way."""
+    output = Path(shutil.copytree(evaluated, tmp_path / "run"))
+    assert evaluate(*arguments, "--output", output, "--fresh", "--adapter", tmp_path / "typo")[0] == 2
+    assert RunDirectory(str(output)).parts("answers")
+    content = json.loads((output / "run.json").read_text())
+    (output / "run.json").write_text(json.dumps(content | {"schema_version": 1}))
+    code, text = evaluate(*arguments, "--output", output, "--attacks", "clean")
+    assert code == 2
+    assert "start over with --fresh" in text
+    code, text = evaluate(*arguments, "--output", output, "--attacks", "clean", "--fresh")
+    assert code == 0, text
+    assert "are known" not in text
+    assert results_of(output)["plain"]["requests"] == results_of(output)["plain"]["questions"]
+
+
+def test_selections_and_evaluations_are_kept_apart(
+    evaluate: Command,
+    command: Callable[..., Any],
+    arguments: list[object],
+    evaluated: Path,
+    finished: Path,
+    demo_inputs,
+) -> None:
+    """Also with --fresh: a run of days would be thrown away for a slip in the output's name."""
+    code, text = evaluate(*arguments, "--output", finished, "--fresh")
+    assert code == 2
+    assert "the output holds a selection" in text
+    inputs = ("--corpus", demo_inputs.corpus, "--images", demo_inputs.images, "--model", demo_inputs.model)
+    outcome = command(*inputs, "--output", evaluated, "--fresh")
+    assert outcome.code == 2
+    assert "the output holds an evaluation" in outcome.text
+
+
+def test_a_benchmark_without_an_answer_is_an_error(evaluate: Command, arguments: list[object], tmp_path: Path) -> None:
+    """A table of dashes and exit code 0: whoever waits for the job in a script goes on with nothing."""
+    (tmp_path / "images").mkdir()
+    options = [*arguments[:-1], tmp_path / "images"]
+    code, text = evaluate(*options, "--output", tmp_path / "run", "--attacks", "clean")
+    assert code == 1, text
+    assert "plain: no question could be evaluated" in text
+    assert results_of(tmp_path / "run")["plain"]["not_evaluated"] == {"image not found": 24}
+
+
 def test_another_model_is_refused(evaluate: Command, arguments: list[object], evaluated: Path, tmp_path: Path) -> None:
     """Half of one model's answers and half of another's make a table of neither."""
     output = shutil.copytree(evaluated, tmp_path / "run")
@@ -319,7 +434,9 @@ def test_another_model_is_refused(evaluate: Command, arguments: list[object], ev
     assert results_of(output) == results_of(evaluated)
 
 
-def test_verify_and_status_know_evaluations(evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_and_status_know_evaluations(
+    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The other commands on a run directory, on this kind too."""
     output = Path(shutil.copytree(evaluated, tmp_path / "run"))
     assert main(["verify", str(output)]) == 0

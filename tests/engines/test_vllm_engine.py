@@ -64,7 +64,7 @@ def test_other_requests(engines: dict[str, Engine], answering: Any) -> None:
     answers = {}
     for name, engine in engines.items():
         images = [Image.open(path).convert("RGB") for path in names]
-        shown = tuple(Shown(str(i), image, engine.inputs.picture(image)) for i, image in enumerate(images))
+        shown = tuple(Shown(str(i), engine.inputs.picture(image)) for i, image in enumerate(images))
         asks = [
             Ask("Tell me.", (), ()),
             Ask("<image>\n<image>\nWhich shape is shown?", shown, ()),

@@ -108,9 +108,9 @@ def test_symbols_of_several_characters() -> None:
 def test_plans_that_will_not_do() -> None:
     """Two options under one symbol cannot be told apart: refused before a model is loaded."""
     check_plan(Plan())
-    assert Plan().symbol_sets == ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "QWERTYU")
-    assert Plan(attacks=("symbol",)).symbol_sets == ("QWERTYU",)
-    for symbols in ("Q", "QQ", "Q ", ("Q", "")):
+    assert Plan().symbol_sets == ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", tuple("QWERTYU"))
+    assert Plan(attacks=("symbol",)).symbol_sets == (tuple("QWERTYU"),)
+    for symbols in (("Q",), ("Q", "Q"), ("Q", " "), ("Q", ""), ("Q", "\x1b")):
         with pytest.raises(SettingsError, match="symbols"):
             check_plan(Plan(symbols=symbols))
     for attacks in ((), ("noise",)):

@@ -32,7 +32,7 @@ def settings(score: Score = "generate", budget: int = 16_384, adapter: str | Non
 
 
 def shown(engine: HfEngine, image: Image.Image, key: str) -> Shown:
-    return Shown(key, image, engine.inputs.picture(image))
+    return Shown(key, engine.inputs.picture(image), image)
 
 
 def asks_of(engine: HfEngine, answering: Any, count: int) -> list[Ask]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ards_ray.errors import ConversationError
-from ards_ray.evaluation.images import Base64Image, FileImage, ImageSource, ParquetImage, open_image
+from ards_ray.evaluation.images import Base64Image, FileImage, ImageSource, ParquetImage, image_stamps, open_image
 from ards_ray.storage.location import locate
 
 MANY = 10**8
@@ -69,3 +69,13 @@ def test_base64(tmp_path: Path) -> None:
     file.write_bytes(b"before\t" + text + b"\tbehind")
     assert colour_of(Base64Image(str(file), 7, 7 + len(text))) == (0, 0, 255)
     assert refusal(Base64Image(str(file), 6, 7 + len(text))).startswith("image cannot be decoded: bytes 6 to ")
+
+
+def test_stamps_of_paths_that_cannot_be(tmp_path: Path) -> None:
+    """One such path costs its question, not the job."""
+    (tmp_path / "a").write_bytes(png("red"))
+    paths = ("a", "b", "c" * 300, "ä" * 200, "d\0", "../a", "/etc/passwd")
+    stamps = image_stamps([FileImage(path) for path in paths], locate(str(tmp_path)))
+    assert stamps.keys() == {FileImage("a"), FileImage("b")}
+    for path in paths[1:]:
+        assert refusal(FileImage(path), tmp_path)

@@ -30,6 +30,8 @@ def test_strict_takes_nothing_else(answer: str) -> None:
         "(B).",
         "B. dog",
         "(B) dog",
+        "(B), dog",
+        "B。",
         "B.\ndog",
         "The answer is B",
         "The answer is B.",

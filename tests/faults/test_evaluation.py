@@ -19,7 +19,7 @@ def test_the_driver_and_a_replica_are_killed(
     assert quiet.wait() == 0, quiet.text
 
     url = f"{s3}/evaluations/one"
-    drivers.plan(Fault("answering", "call 2$"), Fault("before the manifest entry", "answers/part-000003", "kill"))
+    drivers.plan(Fault("answering", "call 2$"), Fault("before the manifest entry", "answers/part-000001", "kill"))
     driver = drivers.start(*command, url)
     assert driver.wait() == -9, driver.text
     drivers.plan()

@@ -30,6 +30,8 @@ def _question(id: str, record: dict[str, Any]) -> Question:
     options = _options(choices)
     key = text_of(record, "answerKey", "")
     labels = [label for label, _ in options]
+    if labels.count(key) > 1:
+        raise ConversationError("malformed question", f"two options have the label {key}")
     if key and key not in labels:
         raise ConversationError("gold answer out of range", f"{key} is none of {', '.join(labels)}")
     return Question(

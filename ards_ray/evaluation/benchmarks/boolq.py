@@ -23,6 +23,9 @@ def read_boolq(path: str) -> Loaded:
 
 def _question(id: str, record: dict[str, Any]) -> Question:
     answer = record.get("answer")
+    question = text_of(record, "question").strip()
+    if not question:
+        raise ConversationError("no question")
     if answer is not None and not isinstance(answer, bool):
         raise ConversationError("malformed question", "the answer is neither true nor false")
     return Question(
@@ -30,7 +33,7 @@ def _question(id: str, record: dict[str, Any]) -> Question:
         images=(),
         context=text_of(record, "passage"),
         # Published in lower case without a question mark.
-        question=f"{text_of(record, 'question')}?",
+        question=f"{question.removesuffix('?')}?",
         options=("yes", "no"),
         gold=None if answer is None else int(not answer),
     )

@@ -1,6 +1,7 @@
 """Reading what benchmarks are published as: files found by name, records checked field by field."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from string import ascii_uppercase
 from typing import Any
@@ -30,7 +31,7 @@ def find_file(path: str, *names: str) -> Location:
     if kind == pafs.FileType.File:
         return location
     for name in names:
-        if (location / name).exists():
+        if (location / name).info().type == pafs.FileType.File:
             return location / name
     raise SettingsError(f"{location.url}: no {' or '.join(names)} in this folder")
 
@@ -39,12 +40,20 @@ def read_json(file: Location) -> Any:
     """The content of a JSON file.
 
     Raises:
-        CorpusError: it is not JSON.
+        CorpusError: it is not JSON, or an object has a key twice.
     """
     try:
-        return json.loads(read_bytes(file))
+        return json.loads(read_bytes(file), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"{file.url}: not valid JSON ({error})") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands in an object twice")
+    return record
 
 
 def read_list(file: Location) -> list[Any]:
@@ -159,10 +168,19 @@ def index_of(record: dict[str, Any], key: str) -> int | None:
     return value
 
 
-def letter_index(letter: str) -> int | None:
-    """The index that a letter stands for, 0 for A; None if it is no capital letter."""
+def letter_index(letter: str, options: int) -> int | None:
+    """The index that the letter of the gold answer stands for, 0 for A; None for nothing, or `?`.
+
+    Raises:
+        ConversationError: it is that of none of so many options.
+    """
     text = letter.strip()
-    return ascii_uppercase.index(text) if len(text) == 1 and text in ascii_uppercase else None
+    if text in ("", "?"):
+        return None
+    letters = ascii_uppercase[:options]
+    if len(text) > 1 or text not in letters:
+        raise ConversationError("gold answer out of range", f"{text} is none of {', '.join(letters)}")
+    return letters.index(text)
 
 
 def identified(records: Iterable[Any], key: str) -> Iterator[tuple[str, Any]]:

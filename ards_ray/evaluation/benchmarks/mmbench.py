@@ -1,6 +1,6 @@
 """MMBench (Liu et al., arXiv 2307.06281), English and Chinese: TSV files with images as base64."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from string import ascii_uppercase
 
 from ards_ray.errors import ConversationError, CorpusError
@@ -15,6 +15,8 @@ _COLUMNS = ("index", "question", "A", "B", "image")
 _ROTATIONS_FROM = 1_000_000
 # What is no longer than this is the index of the row that has the image, as in VLMEvalKit's files.
 _LONGEST_REFERENCE = 64
+# No index has more digits.
+_LONGEST_INDEX = 18
 
 _Row = dict[str, Field]
 
@@ -35,21 +37,21 @@ def mmbench_reader(*names: str) -> Callable[[str], Loaded]:
 
 
 def _questions(file: Location, content: memoryview) -> Loaded:
-    images: dict[str, Base64Image] = {}
+    images: dict[int, Base64Image] = {}
     indexes = set()
     for row in read_tsv(content, file.url):
         missing = [column for column in _COLUMNS if column not in row]
         if missing:
             raise CorpusError(f"{file.url}: no column {missing[0]!r} among {', '.join(row)}")
         indexes.add(_index(row, file))
-        image = row["image"]
-        if len(image.text) > _LONGEST_REFERENCE:
-            images[row["index"].text] = Base64Image(file.url, image.start, image.end)
+        image = _own_image(row, file)
+        if image is not None:
+            images.setdefault(_index(row, file), image)
     for row in read_tsv(content, file.url):
         id, index = row["index"].text, _index(row, file)
         if index < _ROTATIONS_FROM:
             try:
-                yield _question(id, row, images)
+                yield _question(id, row, _own_image(row, file) or _image_of(index, row, images))
             except ConversationError as error:
                 yield NotEvaluated(id, str(error))
         elif index % _ROTATIONS_FROM not in indexes:
@@ -58,16 +60,27 @@ def _questions(file: Location, content: memoryview) -> Loaded:
 
 def _index(row: _Row, file: Location) -> int:
     text = row["index"].text
-    if not text.isdecimal():
-        raise CorpusError(f"{file.url}: the index {text!r} is no number")
+    if not text.isdecimal() or len(text) > _LONGEST_INDEX:
+        raise CorpusError(f"{file.url}: the index {text[:_LONGEST_REFERENCE]!r} is no number")
     return int(text)
 
 
-def _question(id: str, row: _Row, images: dict[str, Base64Image]) -> Question:
-    reference = row["image"].text
-    image = images.get(id) or images.get(reference.strip())
+def _own_image(row: _Row, file: Location) -> Base64Image | None:
+    image = row["image"]
+    return Base64Image(file.url, image.start, image.end) if len(image.text) > _LONGEST_REFERENCE else None
+
+
+def _image_of(index: int, row: _Row, images: Mapping[int, Base64Image]) -> Base64Image:
+    """The image of another row: the one that is named, or one with the same index."""
+    reference = row["image"].text.strip()
+    named = int(reference) if reference.isdecimal() and len(reference) <= _LONGEST_INDEX else index
+    image = images.get(named)
     if image is None:
         raise ConversationError("image not found", f"row {reference}" if reference else "the field is empty")
+    return image
+
+
+def _question(id: str, row: _Row, image: Base64Image) -> Question:
     options = [_text(row, letter) for letter in ascii_uppercase if letter in row]
     while options and not options[-1]:
         options.pop()
@@ -77,7 +90,7 @@ def _question(id: str, row: _Row, images: dict[str, Base64Image]) -> Question:
         context=_text(row, "hint"),
         question=_text(row, "question"),
         options=tuple(options),
-        gold=letter_index(_text(row, "answer")),
+        gold=letter_index(_text(row, "answer"), len(options)),
     )
 
 

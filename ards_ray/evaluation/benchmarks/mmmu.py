@@ -23,7 +23,7 @@ from ards_ray.evaluation.question import Question
 from ards_ray.storage.location import Location, locate
 
 _COLUMNS = ("id", "question", "options", "answer", "question_type")
-_PLACEHOLDER = re.compile(r"<image (\d+)>")
+_PLACEHOLDER = re.compile(r"<image (\d{1,2})>")
 _ROW = "row"
 
 
@@ -64,7 +64,7 @@ def _is_validation(name: str) -> bool:
 def _question(file: Location, id: str, record: dict[str, Any]) -> Question:
     kind = text_of(record, "question_type")
     if kind != "multiple-choice":
-        raise ConversationError(f"{kind} question")
+        raise ConversationError("not multiple choice", kind)
     question = text_of(record, "question")
     options = _options(text_of(record, "options"))
     mentioned = {int(number) for text in (question, *options) for number in _PLACEHOLDER.findall(text)}
@@ -74,7 +74,7 @@ def _question(file: Location, id: str, record: dict[str, Any]) -> Question:
         context="",
         question=question,
         options=options,
-        gold=letter_index(text_of(record, "answer", "")),
+        gold=letter_index(text_of(record, "answer", ""), len(options)),
     )
 
 

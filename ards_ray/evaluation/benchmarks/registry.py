@@ -81,8 +81,11 @@ def _read(name: str, benchmark: Benchmark, path: str, plan: Plan) -> Loaded:
 
 def _checked(question: Question | NotEvaluated, seen: set[str], plan: Plan) -> Question | NotEvaluated:
     if isinstance(question, NotEvaluated):
-        return question
+        # Half a surrogate pair, which JSON can spell, can be written nowhere else.
+        return NotEvaluated(
+            *(text.encode("utf-8", "backslashreplace").decode() for text in (question.id, question.error))
+        )
     if question.id in seen:
         return NotEvaluated(question.id, f"id of another question: {question.id}")
     problem = problem_of(question, plan.symbol_sets)
-    return question if problem is None else NotEvaluated(question.id, problem)
+    return question if problem is None else _checked(NotEvaluated(question.id, problem), seen, plan)

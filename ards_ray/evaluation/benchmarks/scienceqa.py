@@ -1,7 +1,8 @@
 """ScienceQA (Lu et al., arXiv 2209.09513): the authors' files, or LLaVA's conversations of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from string import ascii_uppercase
 from typing import Any
 
 from ards_ray.corpus.conversation import IMAGE_TAG, image_of, turns_of
@@ -18,6 +19,7 @@ from ards_ray.evaluation.benchmarks.files import (
     texts_of,
 )
 from ards_ray.evaluation.images import FileImage
+from ards_ray.evaluation.prompts import LETTER
 from ards_ray.evaluation.question import Question
 from ards_ray.storage.location import Location
 
@@ -36,21 +38,25 @@ def read_scienceqa(path: str) -> Loaded:
     Raises:
         SettingsError: a file is missing or broken.
     """
-    file = find_file(path, _PROBLEMS, "llava_test_CQM-A.json")
-    content = read_json(file)
-    if isinstance(content, list):
-        yield from questions_of(identified(content, "id"), _of_conversation)
-    elif isinstance(content, dict):
-        yield from questions_of(_of_split(file, content), _of_problem)
-    else:
-        raise CorpusError(f"{file.url}: neither ScienceQA's problems nor LLaVA's conversations")
+    return _read(path, lambda record: True)
 
 
 def read_scienceqa_img(path: str) -> Loaded:
     """ScienceQA-IMG: the questions of the test split that have an image. Arguments and errors as `read_scienceqa`."""
-    for question in read_scienceqa(path):
-        if not isinstance(question, Question) or question.images:
-            yield question
+    return _read(path, lambda record: not isinstance(record, dict) or bool(record.get("image")))
+
+
+def _read(path: str, wanted: Callable[[Any], bool]) -> Loaded:
+    file = find_file(path, _PROBLEMS, "llava_test_CQM-A.json")
+    content = read_json(file)
+    build: Callable[[str, Any], Question]
+    if isinstance(content, list):
+        records, build = identified(content, "id"), _of_conversation
+    elif isinstance(content, dict):
+        records, build = _of_split(file, content), _of_problem
+    else:
+        raise CorpusError(f"{file.url}: neither ScienceQA's problems nor LLaVA's conversations")
+    yield from questions_of(((id, record) for id, record in records if wanted(record)), build)
 
 
 def _of_split(file: Location, problems: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -81,14 +87,19 @@ def _of_conversation(id: str, record: dict[str, Any]) -> Question:
     if [speaker for speaker, _ in turns] != ["human", "gpt"]:
         raise ConversationError("malformed question", "not one question and one answer")
     image = image_of(record)
-    stem, options = _split_options(turns[0][1].replace(IMAGE_TAG, "").strip())
+    text = turns[0][1]
+    if text.count(IMAGE_TAG) != int(image is not None):
+        raise ConversationError(
+            "malformed question", f"{text.count(IMAGE_TAG)} image tags, {'one image' if image else 'no image'}"
+        )
+    stem, options = _split_options(text.replace(IMAGE_TAG, "").strip().removesuffix(f"\n{LETTER.instruction}"))
     return Question(
         id=id,
         images=(FileImage(image),) if image else (),
         context="",
         question=stem,
         options=options,
-        gold=letter_index(turns[1][1]),
+        gold=letter_index(turns[1][1], len(options)),
     )
 
 
@@ -103,7 +114,7 @@ def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
         raise ConversationError("options cannot be told from the text", "no line starts with 'A. '")
     labels = labels[first:]
     letters = "".join(label[1] for label in labels)
-    if any(letter_index(letter) != index for index, letter in enumerate(letters)):
+    if not ascii_uppercase.startswith(letters):
         raise ConversationError("options cannot be told from the text", f"labels {', '.join(letters)}")
     ends = [label.start() - 1 for label in labels[1:]] + [len(text)]
     options = tuple(text[label.end() : end] for label, end in zip(labels, ends, strict=True))

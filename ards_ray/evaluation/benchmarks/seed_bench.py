@@ -37,13 +37,17 @@ def read_seed_bench(path: str) -> Loaded:
 def _question(id: str, record: dict[str, Any]) -> Question:
     kind = text_of(record, "data_type")
     if kind != "image":
-        raise ConversationError(f"{kind} question")
-    keys = [f"choice_{letter}" for letter in ascii_lowercase]
+        raise ConversationError("not about an image", kind)
+    letters = [letter for letter in ascii_lowercase if f"choice_{letter}" in record]
+    # Up to the last one: a hole between them would move the right one.
+    keys = [
+        f"choice_{letter}" for letter in ascii_lowercase[: ascii_lowercase.index(letters[-1]) + 1 if letters else 0]
+    ]
     return Question(
         id=id,
         images=(FileImage(f"SEED-Bench-image/{text_of(record, 'data_id')}"),),
         context="",
         question=text_of(record, "question"),
-        options=tuple(text_of(record, key) for key in keys if key in record),
-        gold=letter_index(text_of(record, "answer", "")),
+        options=tuple(text_of(record, key) for key in keys),
+        gold=letter_index(text_of(record, "answer", ""), len(keys)),
     )

@@ -30,10 +30,14 @@ def read_tsv(content: memoryview, url: str) -> Iterator[dict[str, Field]]:
         url: Its name.
 
     Raises:
-        CorpusError: it is not UTF-8, or a row has not as many fields as the header; names the row.
+        CorpusError: it is not UTF-8, two columns have one name, or a row has not as many fields as the header;
+            names the column or row.
     """
     rows = _rows(content, url)
     header = [field.text for field in next(rows, [])]
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise CorpusError(f"{url}: two columns are named {twice[0]!r}")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise CorpusError(f"{url}: row {number} has {len(row)} fields, the header has {len(header)}")

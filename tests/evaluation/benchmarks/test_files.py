@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ards_ray.errors import SettingsError
+from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.evaluation.benchmarks.files import find_file, letter_index, read_json, read_records
 from ards_ray.storage.location import locate
 
@@ -50,5 +50,15 @@ def test_records(tmp_path: Path) -> None:
 
 def test_letters() -> None:
     """`?` and the empty string stand for a gold answer that is not told."""
-    assert [letter_index(letter) for letter in ("A", " C ", "Z")] == [0, 2, 25]
-    assert {letter_index(letter) for letter in ("?", "", "a", "AB", "1", "Ä")} == {None}
+    assert [letter_index(letter, 26) for letter in ("A", " C ", "Z")] == [0, 2, 25]
+    assert {letter_index(letter, 4) for letter in ("?", "", " ")} == {None}
+    for letter in ("E", "a", "AB", "1", "Ä"):
+        with pytest.raises(ConversationError, match=f"gold answer out of range: {letter} is none of A, B, C, D"):
+            letter_index(letter, 4)
+
+
+def test_keys_that_stand_there_twice(tmp_path: Path) -> None:
+    """Of two questions with one id the first would be gone without a word."""
+    (tmp_path / "a.json").write_text('{"1": {"question": "x"}, "2": {}, "1": {"question": "y"}}')
+    with pytest.raises(SettingsError, match=r"a\.json: not valid JSON \(the key '1' stands in an object twice\)"):
+        read_json(locate(str(tmp_path / "a.json")))

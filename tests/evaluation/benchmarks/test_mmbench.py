@@ -100,6 +100,13 @@ def test_images_of_other_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_two_rows_with_one_index(tmp_path: Path) -> None:
+    """A question shown with another one's picture is wrong without anybody noticing."""
+    first, second = read(write(tmp_path, [row(1), row(1, question="Other?", image=picture("blue"))]))
+    assert colour_of(first) == (255, 0, 0)
+    assert second == NotEvaluated("1", "id of another question: 1")
+
+
 def test_what_is_not_evaluated(tmp_path: Path) -> None:
     """Each of these would be a wrong answer, whatever the model says."""
     rows = [
@@ -114,7 +121,7 @@ def test_what_is_not_evaluated(tmp_path: Path) -> None:
         NotEvaluated("0", "image not found: row 9"),
         NotEvaluated("1", "image not found: the field is empty"),
         NotEvaluated("2", "no gold answer"),
-        NotEvaluated("3", "gold answer out of range: index 3, 2 options"),
+        NotEvaluated("3", "gold answer out of range: D is none of A, B"),
         NotEvaluated("4", "empty option: number 1 of 3"),
         NotEvaluated("5", "image not found: row 0"),
     ]
@@ -139,6 +146,9 @@ def test_files_that_will_not_do(tmp_path: Path) -> None:
         read(str(file))
     file.write_text("index\tquestion\tA\tB\timage\nx\tx\ta\tb\t0\n")
     with pytest.raises(SettingsError, match="the index 'x' is no number"):
+        read(str(file))
+    file.write_text("index\tquestion\tA\tB\timage\n" + "1" * 5000 + "\tx\ta\tb\t0\n")
+    with pytest.raises(SettingsError, match=r"the index '1+' is no number"):
         read(str(file))
     for content in ("", "index\tquestion\tA\tB\timage\n"):
         file.write_text(content)

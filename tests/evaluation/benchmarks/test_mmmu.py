@@ -109,7 +109,11 @@ def test_what_is_not_evaluated(tmp_path: Path) -> None:
     found = read(write(tmp_path / "a.parquet", rows))
     errors = [question.error for question in found if isinstance(question, NotEvaluated)]
     assert len(errors) == len(rows)
-    assert errors[:3] == ["open question", "no gold answer", "gold answer out of range: index 3, 3 options"]
+    assert errors[:3] == [
+        "not multiple choice: open",
+        "no gold answer",
+        "gold answer out of range: D is none of A, B, C",
+    ]
     assert all(error.startswith("malformed question: 'options' is no list") for error in errors[3:6])
     assert errors[6] == "more options than symbols: 9 options, 7 symbols"
 

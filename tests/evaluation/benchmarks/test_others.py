@@ -62,12 +62,14 @@ def test_seed_bench_videos_and_errors(tmp_path: Path) -> None:
         seed(2, answer=None),
         seed(3, choice_b=2),
         seed(4, answer="E"),
+        {key: value for key, value in seed(5, answer="C").items() if key != "choice_b"},
     ]
     assert errors("seed_bench", write(tmp_path / "SEED-Bench.json", {"questions": records})) == [
-        "video question",
+        "not about an image: video",
         "no gold answer",
         "malformed question: no text under 'choice_b'",
-        "gold answer out of range: index 4, 4 options",
+        "gold answer out of range: E is none of A, B, C, D",
+        "malformed question: no text under 'choice_b'",
     ]
     with pytest.raises(SettingsError, match=r"SEED-Bench\.json: no list under 'questions'"):
         read("seed_bench", write(tmp_path / "SEED-Bench.json", []))
@@ -135,11 +137,13 @@ def test_arc_easy_errors(tmp_path: Path) -> None:
     """A key that is no label, none at all, and options in no known form."""
     records = [arc("1", "ABC", "4"), arc("2", "ABC", ""), {"id": "3", "question": "Which?", "choices": ["a"]}]
     records.append({"id": "4", "question": "Which?", "choices": {"text": ["a", "b"], "label": ["A"]}})
+    records.append(arc("5", "AAB", "A"))
     assert errors("arc_easy", write(tmp_path / "ARC-Easy-Test.jsonl", lines(records))) == [
         "gold answer out of range: 4 is none of A, B, C",
         "no gold answer",
         "malformed question: no options under 'choices'",
         "malformed question: not as many labels as texts of options",
+        "malformed question: two options have the label A",
     ]
 
 
@@ -153,8 +157,8 @@ def boolq(answer: bool | None) -> dict[str, Any]:
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_boolq(tmp_path: Path, form: str) -> None:
-    """Yes and no as two options, the passage in front."""
-    records = [boolq(True), boolq(False)]
+    """Yes and no as two options, the passage in front; one question mark."""
+    records = [boolq(True), boolq(False) | {"question": "is it wet?"}]
     if form == "jsonl":
         write(tmp_path / "dev.jsonl", lines(records))
     else:
@@ -170,10 +174,12 @@ def test_boolq(tmp_path: Path, form: str) -> None:
 def test_boolq_errors(tmp_path: Path) -> None:
     """The test file has no answers."""
     records = [boolq(None), boolq(True) | {"answer": "yes"}, {"question": "q", "answer": True}]
+    records.append(boolq(True) | {"question": " "})
     assert errors("boolq", write(tmp_path / "dev.jsonl", lines(records))) == [
         "no gold answer",
         "malformed question: the answer is neither true nor false",
         "malformed question: no text under 'passage'",
+        "no question",
     ]
 
 
@@ -221,6 +227,16 @@ def test_gqa_errors(tmp_path: Path) -> None:
 
 
 # All of them
+
+
+def test_text_that_cannot_be_written(tmp_path: Path) -> None:
+    """Half a surrogate pair anywhere would end the job when the results are written, after all has been asked."""
+    records = {"1": gqa(answer="\ud800"), "2": gqa(imageId="\ud800"), "3\ud800": gqa(), "4": gqa(question="\ud800")}
+    found = read("gqa", write(tmp_path / "testdev_balanced_questions.json", records))
+    assert {one.error for one in found if isinstance(one, NotEvaluated)} == {"half a surrogate pair in the text"}
+    assert [one.id for one in found] == ["1", "2", "3\\ud800", "4"]
+    (kind,) = errors("seed_bench", write(tmp_path / "SEED-Bench.json", {"questions": [seed(1, data_type="\ud800")]}))
+    assert kind == "not about an image: \\ud800"
 
 
 def test_unknown_benchmark() -> None:

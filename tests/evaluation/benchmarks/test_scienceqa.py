@@ -108,6 +108,8 @@ def test_images_alone(tmp_path: Path) -> None:
     problems = {"2": problem(), "30": problem(image="image.png")}
     (question,) = read(write(tmp_path, problems, ["2", "30"]), "scienceqa_img")
     assert question.id == "30"
+    problems["2"] = problem(choices=[])
+    assert [one.id for one in read(write(tmp_path, problems, ["2", "30"]), "scienceqa_img")] == ["30"]
 
 
 def test_what_is_not_evaluated(tmp_path: Path) -> None:
@@ -144,17 +146,28 @@ def test_conversations_that_are_not_evaluated(tmp_path: Path) -> None:
         "text",
         conversation("5", "Which?\nA. x\nB. y", "A") | {"image": ["a", "b"]},
         conversation("1", "Which?\nA. p\nB. q", "A"),
+        conversation("7", "<image>\nWhich?\nA. x\nB. y", "A"),
+        conversation("8", "Which?\nA. x\nB. y", "A", image="8/image.png"),
     ]
     assert [
         question.error for question in read(write_llava(tmp_path, records)) if isinstance(question, NotEvaluated)
     ] == [
-        "no gold answer",
-        "gold answer out of range: index 2, 2 options",
+        "gold answer out of range: FAILED is none of A, B",
+        "gold answer out of range: C is none of A, B",
         "no conversation: the key 'conversations' must hold a list of turns",
         "malformed question: str instead of an object",
         "several images: 2 in one conversation",
         "id of another question: 1",
+        "malformed question: 1 image tags, no image",
+        "malformed question: 0 image tags, one image",
     ]
+
+
+def test_instructions_are_no_part_of_the_last_option(tmp_path: Path) -> None:
+    """Training files have it behind the options; asked twice, and moved with the option, it is another question."""
+    text = f"Which?\nA. x\nB. y\n{LETTER.instruction}"
+    (question,) = read(write_llava(tmp_path, [conversation("1", text, "B")]))
+    assert question == Question("1", (), "", "Which?", ("x", "y"), 1)
 
 
 def test_missing_files(tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def test_rows_of_another_length(content: bytes) -> None:
         read(content)
 
 
+def test_columns_of_one_name() -> None:
+    """One of them would be gone, and nobody can tell which is meant."""
+    with pytest.raises(CorpusError, match=r"a\.tsv: two columns are named 'a'"):
+        read(b"a\tb\ta\n1\t2\t3\n")
+
+
 def test_not_utf8() -> None:
     """Named with its place."""
     with pytest.raises(CorpusError, match=r"a\.tsv: not UTF-8 between bytes 2 and 3"):
