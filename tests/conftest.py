@@ -7,16 +7,21 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ADDRESS"] = "local"
 
 import hashlib
+import json
 import logging
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
+
+import ards_ray
 
 # How long an example takes says more about what else the machine does.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -91,19 +96,23 @@ class Answering:
 @pytest.fixture(scope="session")
 def answering(request: pytest.FixtureRequest) -> Answering:
     """The demo's trained model and its benchmark; kept between sessions as long as what makes them is the same."""
-    from ards_ray.demo import answering as module
-    from ards_ray.demo import checkpoint, scenes
+    from ards_ray.demo.answering import train_model, write_benchmark
 
-    sources = b"".join(Path(str(one.__file__)).read_bytes() for one in (module, checkpoint, scenes))
+    package = Path(ards_ray.__file__).parent
+    files = sorted(file for room in ("demo", "proxy", "evaluation") for file in (package / room).glob("*.py"))
+    versions = [version(name) for name in ("torch", "transformers", "pillow")]
+    made_by = hashlib.sha256(b"".join(file.read_bytes() for file in files) + json.dumps(versions).encode())
     cache = request.config.cache.mkdir("answering")
-    folder = cache / hashlib.sha256(sources).hexdigest()[:16]
-    if not folder.exists():
-        unfinished = cache / uuid.uuid4().hex
-        module.write_benchmark(unfinished)
-        started = time.monotonic()
-        module.train_model(unfinished / "model")
-        (unfinished / "seconds").write_text(f"{time.monotonic() - started}")
-        shutil.move(unfinished, folder)
+    folder = cache / made_by.hexdigest()[:16]
+    # Several processes may run the tests.
+    with FileLock(cache / "lock"):
+        if not folder.exists():
+            unfinished = cache / uuid.uuid4().hex
+            write_benchmark(unfinished)
+            started = time.monotonic()
+            train_model(unfinished / "model")
+            (unfinished / "seconds").write_text(f"{time.monotonic() - started}")
+            shutil.move(unfinished, folder)
     seconds = float((folder / "seconds").read_text())
     return Answering(folder / "benchmark.json", folder / "images", folder / "model", seconds)
 

@@ -27,7 +27,7 @@ from ards_ray.evaluation.log import AnswerLog
 from ards_ray.evaluation.metrics import NO_METRICS, metrics_of
 from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.evaluation.settings import EvaluationSettings, check_evaluation
-from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.proxy.checkpoint import adapter_folder, checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import ProxyInputs, load_inputs
 from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, RESULTS_MD, Result, print_results, write_summary
 from ards_ray.report.progress import StageProgress
@@ -72,6 +72,8 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     settings = _with_absolute_paths(settings)
     folder = checkpoint_folder(str(settings.model.model))
     inputs = load_inputs(folder)
+    if settings.model.adapter is not None:
+        adapter_folder(settings.model.adapter)
     reads = {name: _read(settings, name) for name in settings.benchmarks}
     if settings.score == "letters":
         _check_letters(inputs, settings.plan, reads)
@@ -169,7 +171,7 @@ def _basis(settings: EvaluationSettings, model: str) -> dict[str, Any]:
     return {
         "version": VERSION,
         "model": model,
-        "adapter": checkpoint_digest(checkpoint_folder(adapter)) if adapter else None,
+        "adapter": checkpoint_digest(adapter_folder(adapter)) if adapter else None,
         "device": settings.model.device,
         "dtype": settings.model.dtype,
         "engine": settings.engine,

@@ -20,7 +20,7 @@ from ards_ray.config import Settings
 from ards_ray.corpus.images import lies_inside
 from ards_ray.corpus.readers import embedded_row, is_parquet
 from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.proxy.checkpoint import adapter_folder, checkpoint_digest
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY, summarise
 from ards_ray.report.tables import say
@@ -86,7 +86,7 @@ def signals_inputs(job: Job, conversations_stage: str) -> dict[str, Any]:
         job.settings,
         conversations_stage,
         job.model,
-        checkpoint_digest(checkpoint_folder(adapter)) if adapter else None,
+        checkpoint_digest(adapter_folder(adapter)) if adapter else None,
     )
 
 

@@ -34,6 +34,17 @@ def checkpoint_folder(name: str, weights: bool = True) -> Path:
         raise SettingsError(f"{name}: no such folder, and the hub does not give it ({error})") from error
 
 
+def adapter_folder(adapter: str) -> Path:
+    """The folder of a PEFT adapter.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if not (Path(adapter) / "adapter_model.safetensors").is_file():
+        raise SettingsError(f"{adapter}: no adapter_model.safetensors here; it must be a PEFT adapter")
+    return Path(adapter)
+
+
 def checkpoint_digest(folder: Path) -> str:
     """A digest of a checkpoint: of each file the size and a megabyte at either end, small files whole.
 

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 from ards_ray.config import ProxySettings
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.attention import varlen_works
+from ards_ray.proxy.checkpoint import adapter_folder
 
 _CLIP = "vision_tower."
 
@@ -106,8 +107,7 @@ def merge_adapter(model: Any, adapter: str) -> Any:
     """
     from peft import PeftModel
 
-    if not (Path(adapter) / "adapter_model.safetensors").is_file():
-        raise SettingsError(f"{adapter}: no adapter_model.safetensors here; it must be a PEFT adapter")
+    adapter_folder(adapter)
     try:
         with warnings.catch_warnings():
             # Weights under other names would be left out with a warning, and the model scored without them.

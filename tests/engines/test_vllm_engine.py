@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -49,13 +50,20 @@ def asked(engine: Engine, answering: Any) -> tuple[dict[tuple[str, tuple[int, ..
     return answers, len(questions) / (time.monotonic() - started)
 
 
-def test_the_engines_agree(engines: dict[str, Engine], answering: Any) -> None:
+def test_the_engines_agree(engines: dict[str, Engine], answering: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A table would depend on what it was computed with."""
     found = {name: asked(engine, answering) for name, engine in engines.items()}
     assert found["vllm"][0] == found["hf"][0]
     assert len(set(found["hf"][0].values())) == 4
     rates = {name: rate for name, (_, rate) in found.items()}
-    print(f"\nPA, questions per second: {rates}, ratio {rates['vllm'] / rates['hf']:.2f}")
+    with capsys.disabled():
+        print(f"\nPA, questions per second: {rates}, ratio {rates['vllm'] / rates['hf']:.2f}")
+
+
+def test_nothing_outlives_its_process(engines: dict[str, Engine]) -> None:
+    """An engine in a process of its own keeps the GPU when its replica is killed, and the next finds no memory."""
+    children = [child.name() for child in psutil.Process().children(recursive=True)]
+    assert not [name for name in children if name.startswith("VLLM")]
 
 
 def test_other_requests(engines: dict[str, Engine], answering: Any) -> None:
