@@ -23,7 +23,8 @@ from ards_ray.evaluation.engine import (
 from ards_ray.proxy.family import load_inputs, load_model
 from ards_ray.proxy.scoring import is_out_of_memory, logits_of
 
-_FEATURE_BYTES = 1 << 30
+# Those of a full width of pictures, for the largest of them.
+_FEATURE_BYTES = 4 << 30
 _PICTURES = 32
 
 

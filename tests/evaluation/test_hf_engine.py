@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from evaluation_brute_force import PlainModel
@@ -142,8 +143,8 @@ def test_every_family(demo_inputs: Any, tmp_path: Path, monkeypatch: pytest.Monk
     else:
         write_llava_next(folder, demo_inputs.model, name.removeprefix("next-"))
     engine = HfEngine(settings(), folder)
-    random_pixels = random.Random(4)
-    images = [Image.effect_noise(size, 80 + random_pixels.random()).convert("RGB") for size in SIZES]
+    rng = np.random.default_rng(4)
+    images = [Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)) for size in SIZES]
     pictures = [shown(engine, image, str(size)) for image, size in zip(images, SIZES, strict=True)]
     asks = [
         Ask("<image>\nWhat is this?", (pictures[0],), ()),
