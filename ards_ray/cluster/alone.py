@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from ards_ray.cluster.failure import DEATHS
+from ards_ray.cluster.failure import DEATHS, DEATHS_BLAMED, DEATHS_IN_A_ROW, is_alive
 from ards_ray.cluster.proxy_actor import ProxyActor
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
@@ -15,11 +15,6 @@ from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
 from ards_ray.stages.score import killed_rows, write_signals
 
-# A single conversation must kill its process so often before it is blamed.
-DEATHS_BLAMED = 2
-# So many deaths in a row, with nothing scored between, are not because of conversations: a shard that is halved down to
-# one of them takes ten or so.
-DEATHS_IN_A_ROW = 32
 NODES_LOST = 3
 
 
@@ -60,7 +55,7 @@ class LoneProxy:
                 return scored
             except DEATHS as error:
                 self._actor = None
-                if not _is_alive(self._node):
+                if not is_alive(self._node):
                     continue
                 self._deaths += 1
                 if self._deaths >= DEATHS_IN_A_ROW:
@@ -131,7 +126,3 @@ def score_alone(proxy: LoneProxy, name: str, rows: Sequence[int]) -> dict[str, A
     table = pa.concat_tables([*tables, killed_rows(killers, proxy.width)])
     write_signals(proxy.run, proxy.settings, name, table, proxy.stage, started, splits)
     return {"name": name, "conversations": table.num_rows, "killed": len(killers)}
-
-
-def _is_alive(node: str) -> bool:
-    return any(entry["NodeID"] == node and entry["Alive"] for entry in ray.nodes())

@@ -2,18 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 
-from ards_ray.cluster.failure import DEATHS
+from ards_ray.cluster.failure import DEATHS, DEATHS_BLAMED, DEATHS_IN_A_ROW, is_alive
 from ards_ray.cluster.replica import Replica
 from ards_ray.cluster.resources import Workers
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import Answer, Request
 from ards_ray.evaluation.attacks import Plan
-from ards_ray.evaluation.engine import WIDTH, EngineSettings
+from ards_ray.evaluation.engine import EngineSettings
 from ards_ray.evaluation.prompts import Style
 from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.evaluation.respondent import Inquiry, Reply
@@ -21,10 +21,6 @@ from ards_ray.evaluation.waves import Recorded, Waves
 
 # A replica has two waves in turn: it works on one while the answers to the other are taken.
 LANES = 2
-# Requests over which a process died so often are halved, and a single one is blamed.
-DEATHS_BLAMED = 2
-# So many deaths with no answer between them are not because of questions; to halve a wave takes ten or so.
-DEATHS_IN_A_ROW = 32
 DEATHS_LOADING = 3
 
 
@@ -73,16 +69,28 @@ class _Sent:
 
 
 class _Lane:
-    """The questions that a replica works through, one wave at a time."""
+    """The questions that a replica works through, one wave at a time.
 
-    def __init__(self, queue: Sequence[tuple[Examination, Waves]]):
+    Args:
+        queue: The benchmarks and their waves.
+        shares: Of each, how many questions may be under way so that all lanes have some.
+
+    Attributes:
+        pieces: What is left of a wave whose process died; it is asked again before the next wave.
+    """
+
+    def __init__(self, queue: Sequence[tuple[Examination, Waves]], shares: Sequence[int]):
         self._queue = deque(queue)
-        self._pieces: deque[_Sent] = deque()
+        self._shares = list(zip(queue, shares, strict=True))
+        self.pieces: deque[_Sent] = deque()
 
     def next(self) -> _Sent | None:
-        """What is left of a wave whose process died, or the next wave; None when all is asked."""
-        if self._pieces:
-            return self._pieces.popleft()
+        """A piece of a wave whose process died, or the next wave; None when all is asked."""
+        while self.pieces:
+            sent = self.pieces.popleft()
+            requests = [one for one in sent.requests if one.question.id not in sent.waves.failed]
+            if requests:
+                return replace(sent, requests=requests)
         while self._queue:
             examination, waves = self._queue[0]
             if requests := waves.next():
@@ -90,27 +98,24 @@ class _Lane:
             self._queue.popleft()
         return None
 
-    def again(self, sent: _Sent) -> None:
-        """Let requests be the next, that were not answered."""
-        self._pieces.appendleft(sent)
-
     def blame(self, sent: _Sent) -> None:
-        """Ask again what the process died over; in halves if it did so before, and then not if it is one request."""
+        """Ask again what the process died over: in halves if it did so before, not at all if it is one request."""
         deaths = sent.deaths + 1
         requests = sent.requests
         if deaths < DEATHS_BLAMED:
-            self.again(_Sent(sent.examination, sent.waves, requests, deaths))
+            self.pieces.appendleft(replace(sent, deaths=deaths))
         elif len(requests) > 1:
             half = len(requests) // 2
             for some in (requests[half:], requests[:half]):
-                self.again(_Sent(sent.examination, sent.waves, some, sent.deaths))
+                # A single one must do it as often by itself.
+                self.pieces.appendleft(replace(sent, requests=some, deaths=sent.deaths if len(some) > 1 else 0))
         else:
             sent.waves.fail(requests[0].question, "killed the process that answered it")
 
-    def limit(self, width: int) -> None:
-        """Have no more questions under way at a time."""
-        for _, waves in self._queue:
-            waves.width = max(1, min(waves.width, width))
+    def widen(self, width: int) -> None:
+        """Have so many questions under way at a time, or this lane's share of them."""
+        for (_, waves), share in self._shares:
+            waves.width = max(1, min(width, share))
 
 
 # Called with what a replica answered: the benchmark, requests and answers.
@@ -122,7 +127,8 @@ def examine(
 ) -> Iterator[int]:
     """Ask all questions, yielding the number of answers whenever some came.
 
-    A question that kills the process which answers it is given up, and no other with it.
+    A question that kills the process which answers it is given up, and no other with it: the wave of requests over
+    which it died twice is halved, until a single one does so.
 
     Args:
         examinations: The benchmarks; their waves hold the answers afterwards.
@@ -138,7 +144,6 @@ def examine(
     total = sum(len(examination.questions) for examination in examinations)
     lanes = _lanes(examinations, LANES * min(workers.count, max(total, 1)))
     holders = [_Holder(workers, settings, model, lanes[first : first + LANES]) for first in range(0, len(lanes), LANES)]
-    deaths = 0
     try:
         for holder in holders:
             if holder.has_work():
@@ -149,17 +154,10 @@ def examine(
             try:
                 came = ray.get(ready)
             except DEATHS as error:
-                deaths += 1
-                if deaths >= DEATHS_IN_A_ROW or holder.deaths_loading >= DEATHS_LOADING - 1:
-                    raise ArdsError(
-                        f"the process that holds the model died {max(deaths, DEATHS_LOADING)} times in a row; see the "
-                        f"workers' logs. All answers before are kept. The last time: {error}"
-                    ) from error
-                holder.bury()
+                holder.bury(error)
                 continue
             sent = holder.take(ready, came)
             if sent is not None:
-                deaths = 0
                 yield _take(sent, came, store)
             holder.send()
     finally:
@@ -171,13 +169,13 @@ def _lanes(examinations: Sequence[Examination], count: int) -> list[_Lane]:
     queues: list[list[tuple[Examination, Waves]]] = [[] for _ in range(count)]
     for one in examinations:
         source = iter(one.questions)
-        # Few questions are shared out evenly.
-        width = min(WIDTH // LANES, -(-len(one.questions) // count))
         for queue in queues:
-            waves = Waves(one.benchmark, one.style, source, one.plan, width, one.recorded)
+            # More when the model is loaded, and says how many it likes.
+            waves = Waves(one.benchmark, one.style, source, one.plan, 1, one.recorded)
             one.waves.append(waves)
             queue.append((one, waves))
-    return [_Lane(queue) for queue in queues]
+    shares = [-(-len(one.questions) // count) for one in examinations]
+    return [_Lane(queue, shares) for queue in queues]
 
 
 def _take(sent: _Sent, replies: Sequence[Reply], store: Store) -> int:
@@ -199,7 +197,6 @@ class _Holder:
     Attributes:
         calls: What was sent to it and has no answer yet, in that order: requests, with their lane, or None for the
             call that loads the model.
-        deaths_loading: How often in a row it died before the model was loaded.
     """
 
     def __init__(self, workers: Workers, settings: EngineSettings, model: str, lanes: Sequence[_Lane]):
@@ -210,32 +207,37 @@ class _Holder:
         self._lanes = lanes
         self._actor: Any = None
         self.calls: dict[Any, tuple[_Lane, _Sent] | None] = {}
-        self.deaths_loading = 0
+        self._node = ""
+        self._deaths = self._deaths_loading = 0
 
     def has_work(self) -> bool:
         """Whether there is anything to ask."""
-        first = [(lane, lane.next()) for lane in self._lanes]
-        for lane, sent in first:
+        for lane in self._lanes:
+            sent = lane.next()
             if sent is not None:
-                lane.again(sent)
-        return any(sent is not None for _, sent in first)
+                lane.pieces.append(sent)
+        return any(lane.pieces for lane in self._lanes)
 
     def start(self) -> None:
         """Start the process; it loads the model."""
         self._actor = self._kind.remote(*self._arguments)
-        self.calls[self._actor.width.remote()] = None
+        self.calls[self._actor.load.remote()] = None
 
     def send(self) -> None:
-        """Send the next of each lane that waits for no answer; end the process if there is none."""
+        """Send the next of each lane that waits for no answer; end the process if there is none.
+
+        Pieces go one at a time, so that it is known which of them the process dies over.
+        """
         busy = [out[0] for out in self.calls.values() if out is not None]
-        for lane in self._lanes:
-            sent = None if lane in busy else lane.next()
-            if sent is not None:
-                inquiries = [
-                    Inquiry(request.prompt, request.question.images, sent.examination.folder, request.symbols)
-                    for request in sent.requests
-                ]
-                self.calls[self._actor.reply.remote(inquiries)] = (lane, sent)
+        while True:
+            pieces = [lane for lane in self._lanes if lane.pieces]
+            if pieces and self.calls:
+                return
+            for lane in pieces[:1] or self._lanes:
+                if lane not in busy and (sent := lane.next()) is not None:
+                    self.calls[self._actor.reply.remote(_inquiries(sent))] = (lane, sent)
+            if self.calls or not pieces:
+                break
         if not self.calls:
             self.end()
 
@@ -243,26 +245,44 @@ class _Holder:
         """What a call was about that has come back; None if the model is loaded now."""
         out = self.calls.pop(call)
         if out is not None:
+            self._deaths = 0
             return out[1]
-        self.deaths_loading = 0
+        self._deaths_loading = 0
+        self._node, width = came
         for lane in self._lanes:
-            lane.limit(came // LANES)
+            lane.widen(width // LANES)
         return None
 
-    def bury(self) -> None:
-        """Start another process, which is asked again what was not answered; the oldest call is blamed."""
-        dead = [call for call in self.calls if _is_dead(call)]
-        for place, call in enumerate(dead):
-            out = self.calls.pop(call)
-            if out is None:
-                self.deaths_loading += 1
-                continue
-            lane, sent = out
-            if place == 0:
-                lane.blame(sent)
-            else:
-                lane.again(sent)
+    def bury(self, error: Exception) -> None:
+        """Start another process, which is asked again what was not answered.
+
+        The oldest call is blamed, unless the process died before it was loaded, or with its node.
+
+        Args:
+            error: What Ray said.
+
+        Raises:
+            ArdsError: it dies while it loads the model, or whatever it is asked.
+        """
         self.end()
+        lost = [self.calls.pop(call) for call in list(self.calls) if _is_dead(call)]
+        is_loaded = None not in lost
+        self._deaths += is_loaded
+        self._deaths_loading += not is_loaded
+        if self._deaths >= DEATHS_IN_A_ROW or self._deaths_loading >= DEATHS_LOADING:
+            doing = f"{self._deaths} times in a row, whatever it was asked"
+            if not is_loaded:
+                doing = f"{self._deaths_loading} times while it loaded the model"
+            raise ArdsError(
+                f"the process that holds the model died {doing}; see the workers' logs. "
+                f"All answers before are kept. The last time: {error}"
+            ) from error
+        sent = [out for out in lost if out is not None]
+        if sent and is_loaded and is_alive(self._node):
+            lane, blamed = sent.pop(0)
+            lane.blame(blamed)
+        for lane, other in sent:
+            lane.pieces.append(other)
         self.start()
 
     def end(self) -> None:
@@ -270,6 +290,13 @@ class _Holder:
         if self._actor is not None:
             ray.kill(self._actor)
             self._actor = None
+
+
+def _inquiries(sent: _Sent) -> list[Inquiry]:
+    return [
+        Inquiry(request.prompt, request.question.images, sent.examination.folder, request.symbols)
+        for request in sent.requests
+    ]
 
 
 def _is_dead(call: Any) -> bool:

@@ -8,6 +8,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
+import ray
 from pyarrow.fs import FileType
 from rich.console import Console
 
@@ -34,7 +35,7 @@ from ards_ray.report.progress import StageProgress
 from ards_ray.report.tables import say
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.lease import hold_lease
-from ards_ray.run.state import RunState, recorded_stages, start_over
+from ards_ray.run.state import RunState, start_over
 from ards_ray.storage.location import locate
 
 # Raised when the code changes what a model is asked or how its answer is read.
@@ -80,7 +81,7 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     run = RunDirectory(str(settings.output))
     run.prepare()
     with hold_lease(run, partial(say, console)), ray_session(), known_cause():
-        if recorded_stages(run) - {"answers"}:
+        if run.entry_counts().keys() - {"answers"}:
             raise SettingsError(f"{run.url}: the output holds a selection; name another")
         state = RunState(run, fresh)
         model = checkpoint_digest(folder)
@@ -88,16 +89,17 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
         resolved: Any = dict(zip(("device", "dtype"), resolve_device(settings.model), strict=True))
         settings = replace(settings, model=replace(settings.model, **resolved))
         basis = _basis(settings, model)
-        if not fresh:
-            _refuse_changes(run, state, basis)
+        _refuse_changes(run, state, basis)
         _check_nodes(run, settings, model)
         workers = _plan_replicas(settings, asked_device)
         if fresh:
             start_over(run)
         for part, problem in run.sweep():
-            say(console, f"{run.url}/{part.path}: {problem}; its answers are asked again.")
+            say(console, f"{run.url}/{part.path}: {problem}; what it held is made again.")
             run.drop(part)
         stage = state.start("answers", basis)
+        # Those of another model, where the job was killed while it threw them away.
+        run.discard("answers", keep=stage)
         started = monotonic()
         examinations = _ask(run, settings, reads, model, stage, workers, console)
         results = _write_results(run, settings, reads, examinations, stage, console)
@@ -238,9 +240,11 @@ def _plan_replicas(settings: EvaluationSettings, asked_device: str) -> Workers:
         return workers
     if not workers.gpus:
         raise SettingsError("--tensor-parallel: the cluster has no GPUs to share a replica")
-    count = workers.count // share if settings.workers == "auto" else workers.count
-    if not count:
-        raise SettingsError(f"--tensor-parallel: {share} GPUs for a replica, and the cluster has {workers.count}")
+    # The GPUs of a replica are those of one node.
+    room = sum(int(node["Resources"].get("GPU", 0)) // share for node in ray.nodes() if node["Alive"])
+    if not room:
+        raise SettingsError(f"--tensor-parallel: {share} GPUs for a replica, and no node has as many")
+    count = room if settings.workers == "auto" else workers.count
     return Workers(count, cpus=workers.cpus, gpus=share)
 
 

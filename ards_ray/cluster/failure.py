@@ -12,6 +12,17 @@ from ards_ray.errors import ArdsError
 # What Ray says of a call whose process died, by itself, with its node, or because the node's memory ran out.
 DEATHS = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 
+# What is worked on alone must kill its process so often before it is blamed.
+DEATHS_BLAMED = 2
+# So many deaths in a row, with nothing done between, are not because of what is worked on: to halve a shard or a wave
+# down to what kills takes ten or so.
+DEATHS_IN_A_ROW = 32
+
+
+def is_alive(node: str) -> bool:
+    """Whether a node is there, given by its id."""
+    return any(entry["NodeID"] == node and entry["Alive"] for entry in ray.nodes())
+
 
 def packed(error: Exception) -> bytes:
     """An error as bytes, for a row of Ray Data; the trace of one that is not ours goes along as a note."""

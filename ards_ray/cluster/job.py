@@ -32,7 +32,7 @@ from ards_ray.report.tables import print_failures, say
 from ards_ray.run.directory import CONFIG_FILE, THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.lease import hold_lease
-from ards_ray.run.state import RunState, recorded_stages, start_over
+from ards_ray.run.state import RunState, start_over
 from ards_ray.stages import inputs, mixture
 from ards_ray.stages.image_files import images_changed
 from ards_ray.stages.reuse import check_earlier
@@ -63,7 +63,7 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     run = RunDirectory(str(settings.output))
     run.prepare()
     with hold_lease(run, partial(say, console)), ray_session(), known_cause():
-        if "answers" in recorded_stages(run):
+        if "answers" in run.entry_counts():
             raise SettingsError(f"{run.url}: the output holds an evaluation; name another")
         state = RunState(run, fresh)
         if not fresh:

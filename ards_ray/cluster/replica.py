@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from functools import cached_property
 
+import ray
+
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.engine import EngineSettings, load_engine
 from ards_ray.evaluation.respondent import Inquiry, Reply, Respondent
@@ -16,20 +18,16 @@ class Replica:
         self._settings = settings
         self._model = model
 
-    def width(self) -> int:
-        """Load the model; see `Engine.width`.
+    def load(self) -> tuple[str, int]:
+        """Load the model. Gives the node that it lies on, and `Engine.width`.
 
         Raises:
             SettingsError: the model is not the one of the run, or cannot be loaded.
         """
-        return self._respondent.width
+        return ray.get_runtime_context().get_node_id(), self._respondent.width
 
     def reply(self, inquiries: Sequence[Inquiry]) -> list[Reply]:
-        """See `Respondent.reply`, and `Engine.width`. The first call loads the model.
-
-        Raises:
-            SettingsError: the model is not the one of the run, or cannot be loaded.
-        """
+        """See `Respondent.reply`."""
         return self._respondent.reply(inquiries)
 
     @cached_property

@@ -73,11 +73,14 @@ class HfEngine:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if len(batch) == 1:
+            others = self._features.keys() - {shown.key for index in batch for shown in asks[index].images}
+            if len(batch) == 1 and not others:
                 length = len(prompts[batch[0]])
                 return [ConversationError("does not fit the memory", f"{length:,} positions: {error}")]
         self._features.clear()
         torch.cuda.empty_cache()
+        if len(batch) == 1:
+            return self._answer_batch(asks, prompts, batch)
         half = len(batch) // 2
         return [answer for part in (batch[:half], batch[half:]) for answer in self._answer_batch(asks, prompts, part)]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from pyarrow.fs import FileInfo
 
 from ards_ray.corpus.images import decode_image, lies_inside, read_image
 from ards_ray.corpus.parquet import batches_of, open_parquet
@@ -15,8 +16,6 @@ from ards_ray.errors import ConversationError
 from ards_ray.storage.location import Location, locate
 
 _BATCH_BYTES = 8 << 20
-# Of a file or folder, in bytes; file systems refuse to look for longer ones.
-_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,8 @@ ImageSource = FileImage | ParquetImage | Base64Image
 
 
 def image_stamps(sources: Iterable[ImageSource], folder: Location | None) -> Mapping[ImageSource, str]:
-    """For each image what changes when its file does: the file's size and time. Missing files have none.
+    """For each image what changes when its file does: the file's size and time. Missing files and
+    those that cannot be looked at have none.
 
     Args:
         sources: Where they lie.
@@ -61,19 +61,29 @@ def image_stamps(sources: Iterable[ImageSource], folder: Location | None) -> Map
         by_scheme[place.url.rpartition("://")[0]][place.url] = place
     for files in by_scheme.values():
         filesystem = next(iter(files.values())).filesystem
-        infos = filesystem.get_file_info([place.path for place in files.values()])
-        stamps |= {url: f"{info.size} {info.mtime_ns}" for url, info in zip(files, infos, strict=True)}
-    return {source: stamps[place.url] for source, place in places.items()}
+        try:
+            infos = filesystem.get_file_info([place.path for place in files.values()])
+        except OSError:
+            # One path that is too long, or in a folder that may not be entered, is an error for all.
+            infos = [_info(place) for place in files.values()]
+        stamps |= {
+            url: f"{info.size} {info.mtime_ns}" for url, info in zip(files, infos, strict=True) if info is not None
+        }
+    return {source: stamps[place.url] for source, place in places.items() if place.url in stamps}
+
+
+def _info(place: Location) -> FileInfo | None:
+    try:
+        return place.info()
+    except OSError:
+        return None
 
 
 def _file_of(source: ImageSource, folder: Location | None) -> Location | None:
     if not isinstance(source, FileImage):
         return locate(source.file)
-    if folder is None or "\0" in source.path or not lies_inside(source.path):
-        return None
-    if any(len(name.encode()) > _LONGEST_NAME for name in source.path.split("/")):
-        return None
-    return folder / source.path
+    usable = folder is not None and "\0" not in source.path and lies_inside(source.path)
+    return folder / source.path if usable and folder is not None else None
 
 
 def open_image(source: ImageSource, folder: Location | None, max_pixels: int) -> Image.Image:

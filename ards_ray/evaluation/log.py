@@ -1,21 +1,23 @@
 """The answers as they come, kept in the run, so that nothing is asked twice."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
 import pyarrow as pa
 
 from ards_ray.evaluation.answers import RECORDED, Request
-from ards_ray.run.directory import RunDirectory
+from ards_ray.run.directory import THREADS, RunDirectory
 
-# Answers are written when they are so many, or so many seconds after those before: that much is lost at most.
+# Answers are written when they are so many, or when some come so many seconds after those before.
 _ROWS = 1024
 _SECONDS = 2.0
 
 
 class AnswerLog:
-    """The table `answers` of a run. A context manager: what is not written yet is written at its end.
+    """The table `answers` of a run. A context manager: what is not written yet is written at its end, unless it is
+    interrupted: then the run may be another driver's.
 
     Args:
         run: The run.
@@ -27,16 +29,18 @@ class AnswerLog:
         self._run = run
         self._stage = stage
         self._stamps = stamps
+        self._parts = [part for part in run.parts("answers") if part.fingerprint == stage]
         # The number of a part that was written and not entered in the manifest is given again.
-        self._number = max((int(part.name.removeprefix("part-")) for part in run.parts("answers")), default=-1) + 1
+        self._number = max((int(part.name.removeprefix("part-")) for part in self._parts), default=-1) + 1
         self._rows: list[dict[str, Any]] = []
         self._written = monotonic()
 
     def known(self) -> dict[str, dict[tuple[str, str], str]]:
         """The answers so far, by benchmark, then by question and prompt; without those to images that changed."""
         known: dict[str, dict[tuple[str, str], str]] = {name: {} for name in self._stamps}
-        for part in self._run.parts("answers"):
-            for row in self._run.read_table(part.path).to_pylist():
+        with ThreadPoolExecutor(THREADS) as pool:
+            tables = pool.map(lambda part: self._run.read_table(part.path), self._parts)
+            for row in (row for table in tables for row in table.to_pylist()):
                 if self._stamps.get(row["benchmark"], {}).get(row["question"]) == row["images"]:
                     known[row["benchmark"]][row["question"], row["prompt"]] = row["answer"]
         return known
@@ -53,8 +57,9 @@ class AnswerLog:
     def __enter__(self) -> "AnswerLog":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._write()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not KeyboardInterrupt:
+            self._write()
 
     def _write(self) -> None:
         started = monotonic()

@@ -24,7 +24,8 @@ def lenient(answer: str, symbols: Sequence[str]) -> str | None:
     if text in tuple(symbols):
         return text
     symbol = "|".join(re.escape(symbol) for symbol in symbols)
-    label = rf"(?:\(({symbol})\)(?!\w)|({symbol})[.。](?=\s|\.|$))"
+    # Behind a Chinese full stop no space is needed.
+    label = rf"(?:\(({symbol})\)(?=\s|\.|$)|({symbol})(?:。|\.(?=\s|\.|$)))"
     named = _found(rf"\b(?i:the answer is):?\s+\(?({symbol})\)?(?=[.,:;!]?(?:\s*$|\s*\n)|[.,:;!]\s)", text)
     if not named and re.match(label, text) is None:
         return None

@@ -15,11 +15,6 @@ from ards_ray.evaluation.question import Question
 Recorded = Mapping[tuple[str, str], str]
 
 
-def recorded_of(answers: Iterable[Answer]) -> Recorded:
-    """What is known from the answers to a benchmark's questions."""
-    return {(answer.question, answer.prompt): answer.answer for answer in answers}
-
-
 class _Track:
     """A question on its way through a series: the answers so far, and the request that is next; None when done."""
 
@@ -56,7 +51,6 @@ class Waves:
         recorded: Answers that are known, and not asked for again.
 
     Attributes:
-        asked: Requests whose answers were recorded here, those known before left out.
         failed: Errors of the questions that were given up, by id.
     """
 
@@ -77,7 +71,6 @@ class Waves:
         self._recorded = recorded or {}
         self._tracks: dict[str, dict[tuple[Attack, ...], _Track]] = {}
         self._under_way: list[str] = []
-        self.asked = 0
         self.failed: dict[str, str] = {}
 
     def next(self) -> list[Request]:
@@ -98,7 +91,6 @@ class Waves:
         Returns:
             The rows that it gives, and those of answers known before that come behind it.
         """
-        self.asked += 1
         if request.question.id in self.failed:
             return []
         track = self._tracks[request.question.id][request.series.given]

@@ -26,7 +26,7 @@ from ards_ray.report.evaluation import (
     write_summary,
 )
 from ards_ray.report.tables import say
-from ards_ray.run.directory import RunDirectory
+from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.lease import hold_lease
 
 
@@ -68,6 +68,8 @@ def results_of_answers(folder: str, output: str | None, plan: Plan, console: Con
     print_results(results, console)
     if output is not None:
         run = RunDirectory(output)
+        if run.url != recorded.url and run.exists(RUN_FILE):
+            raise SettingsError(f"--output {run.url}: holds a run; name another")
         if not run.exists(RESULTS_JSON):
             run.prepare()
         described = {

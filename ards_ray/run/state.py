@@ -35,11 +35,6 @@ def start_over(run: RunDirectory) -> None:
     run.clear()
 
 
-def recorded_stages(run: RunDirectory) -> set[str]:
-    """Names of the stages that a run has begun, whatever version it was made with."""
-    return set(run.read_json(RUN_FILE)["stages"]) if run.exists(RUN_FILE) else set()
-
-
 class RunState:
     """The stages of a run, read from and kept in run.json."""
 

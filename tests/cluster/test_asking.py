@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 
 import pytest
+import ray
 
 from ards_ray.cluster import asking
 from ards_ray.cluster.asking import Examination, examine
@@ -17,58 +18,66 @@ from ards_ray.evaluation.prompts import LETTER
 from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.evaluation.respondent import Inquiry, Reply
 
+# Questions at a time, of both lanes.
+WIDTH = 4
 SETTINGS = EngineSettings("hf", ProxySettings(), "generate")
 
 
 def replica(is_deadly: Callable[[str], bool], loads: bool = True) -> type:
-    """A replica that says A, and dies of some prompts or before its model is loaded."""
+    """A replica that takes the first option, and dies of some prompts or before its model is loaded."""
 
     # Within a function: so it travels to the process by value.
     class Fragile:
         def __init__(self, settings: EngineSettings, model: str):
             pass
 
-        def width(self) -> int:
+        def load(self) -> tuple[str, int]:
             if not loads:
                 os._exit(1)
-            return 8
+            return ray.get_runtime_context().get_node_id(), WIDTH
 
         def reply(self, inquiries: Sequence[Inquiry]) -> list[Reply]:
             if any(is_deadly(inquiry.prompt) for inquiry in inquiries):
                 os._exit(1)
-            return [Reply("A") for _ in inquiries]
+            return [Reply(inquiry.symbols[0]) for inquiry in inquiries]
 
     return Fragile
 
 
-def examined(count: int) -> tuple[Examination, list[tuple[str, str]]]:
-    """Questions of two options, all asked; and for each answer kept its question and prompt."""
+def examined(count: int) -> tuple[Examination, list[list[tuple[str, str]]]]:
+    """Questions of two options, all asked; and for each answer its question and prompt, as they came together."""
     questions = [Question(str(number), (), "", f"Question {number}?", ("x", "y"), 0) for number in range(count)]
-    examination = Examination("plain", LETTER, questions, None, Plan(attacks=("clean", "permutation")), {})
-    kept: list[tuple[str, str]] = []
+    examination = Examination("plain", LETTER, questions, None, Plan(), {})
+    kept: list[list[tuple[str, str]]] = []
 
     def keep(benchmark: str, answered: Sequence[tuple[Request, str]]) -> None:
-        kept.extend((request.question.id, request.prompt) for request, _ in answered)
+        kept.append([(request.question.id, request.prompt) for request, _ in answered])
 
     list(examine([examination], Workers(1, cpus=1, gpus=0), SETTINGS, "", keep))
     return examination, kept
 
 
-def test_a_question_that_kills_its_process_costs_itself(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_questions_that_kill_their_process_cost_themselves(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that a library stumbles over would end the evaluation, and again whenever it is tried."""
-    monkeypatch.setattr(asking, "Replica", replica(lambda prompt: "Question 7?" in prompt))
-    examination, kept = examined(20)
-    assert examination.failed() == [NotEvaluated("7", "killed the process that answered it")]
-    # Each is asked in the given order, where A is right, and in the other one, where it is wrong.
-    others = [str(number) for number in range(20) if number != 7]
-    assert sorted(question for question, _ in kept) == sorted(2 * others)
-    assert len(set(kept)) == len(kept)
+    killers = ("3", "4")
+    monkeypatch.setattr(
+        asking, "Replica", replica(lambda prompt: any(f"Question {killer}?" in prompt for killer in killers))
+    )
+    examination, kept = examined(12)
+    assert examination.failed() == [NotEvaluated(id, "killed the process that answered it") for id in killers]
+    # Each is asked in the given order, where the first is right, and in the other one, where it is wrong.
+    others = [str(number) for number in range(12) if str(number) not in killers]
+    answers = [answer for together in kept for answer in together]
+    assert sorted(id for id, _ in answers) == sorted(4 * others)
+    assert len(set(answers)) == len(answers)
     rows = [(row.question, row.attack, row.correct) for row in examination.answers()]
     assert rows == [
         (id, attack, correct)
         for id in others
-        for attack, correct in (("clean", True), ("permutation", True), ("permutation", False))
+        for pair in (("clean", "permutation"), ("symbol", "symbol+permutation"))
+        for attack, correct in ((pair[0], True), (pair[1], True), (pair[1], False))
     ]
+    assert max(len({id for id, _ in together}) for together in kept) == WIDTH // asking.LANES
 
 
 @pytest.mark.parametrize(("loads", "times"), [(True, 4), (False, 3)])
@@ -78,7 +87,7 @@ def test_processes_that_die_of_everything_end_the_job(
     """A model that does not fit the memory dies for ever: said once, not of every question."""
     monkeypatch.setattr(asking, "DEATHS_IN_A_ROW", 4)
     monkeypatch.setattr(asking, "Replica", replica(lambda prompt: True, loads))
-    with pytest.raises(ArdsError, match=f"died {times} times in a row"):
+    with pytest.raises(ArdsError, match=f"died {times} times"):
         examined(20)
 
 

@@ -351,6 +351,10 @@ def test_what_cannot_be_evaluated_is_counted(evaluate: Command, answering: Any, 
         ),
         (["--benchmark", "plain=GOOD", "--limit", "0"], "--limit: 0 will not do"),
         (["--benchmark", "plain=GOOD", "--tensor-parallel", "2"], "--engine vllm"),
+        (
+            ["--benchmark", "plain=GOOD", "--images", "IMAGES", "--engine", "vllm", "--tensor-parallel", "2"],
+            "--tensor-parallel: the cluster has no GPUs to share a replica",
+        ),
         (["--benchmark", "plain=GOOD", "--images", "IMAGES", "--engine", "vllm"], "vLLM cannot be imported"),
     ],
 )

@@ -1,12 +1,13 @@
 """vLLM beside the transformers engine, on the same trained model. Run by `make test-vllm`, in its own environment."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
+from adapters import write_adapter
 from PIL import Image
 
 from ards_ray.cli import main
@@ -85,12 +86,14 @@ def test_other_requests(engines: dict[str, Engine], answering: Any) -> None:
 
 
 def test_the_job(local_ray: None, answering: Any, tmp_path: Path) -> None:
-    """The command, with the model in a Ray actor and vLLM's processes behind it; symbols ranked by likelihood."""
+    """The command, with vLLM in a Ray actor, an adapter merged, and symbols ranked by likelihood."""
+    write_adapter(answering.model, tmp_path / "adapter", 0.03)
     options = ["--model", str(answering.model), "--benchmark", f"plain={answering.benchmark}"]
     options += ["--images", str(answering.images), "--score", "letters", "--limit", "12"]
+    options += ["--adapter", str(tmp_path / "adapter")]
     found = {}
     for name in ("hf", "vllm"):
         assert main(["evaluate", *options, "--engine", name, "--output", str(tmp_path / name)]) == 0
-        found[name] = json.loads((tmp_path / name / "results.json").read_text())
-    assert found["vllm"] == found["hf"]
-    assert found["hf"]["plain"]["clean"] > found["hf"]["plain"]["permutation"]
+        found[name] = pq.read_table(tmp_path / name / "answers.parquet")
+    assert found["vllm"].equals(found["hf"])
+    assert len(set(found["hf"]["question"].to_pylist())) == 12

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from adapters import write_adapter
 from evaluation_brute_force import PlainModel
 from families import write_llava_next, write_qwen
-from peft import LoraConfig, get_peft_model
 from PIL import Image
-from transformers import AutoModelForImageTextToText, LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText
 
 from ards_ray.config import ProxySettings
 from ards_ray.errors import ConversationError, SettingsError
@@ -109,15 +109,7 @@ def test_requests_that_cannot_be_put(answering: Any) -> None:
 
 def test_adapters_are_merged(answering: Any, tmp_path: Path) -> None:
     """An adapter that is not merged leaves the table of the base model under another name."""
-    model: Any = get_peft_model(
-        LlavaForConditionalGeneration.from_pretrained(answering.model),
-        LoraConfig(target_modules=["q_proj", "lm_head"], init_lora_weights=False),
-    )
-    torch.manual_seed(3)
-    for name, weight in model.named_parameters():
-        if "lora" in name:
-            torch.nn.init.normal_(weight, std=0.3)
-    model.save_pretrained(tmp_path / "adapter")
+    model = write_adapter(answering.model, tmp_path / "adapter", 0.3)
     model.merge_and_unload().save_pretrained(tmp_path / "merged")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "merged" / name).write_text((answering.model / name).read_text())

@@ -30,8 +30,8 @@ def test_strict_takes_nothing_else(answer: str) -> None:
         "(B).",
         "B. dog",
         "(B) dog",
-        "(B), dog",
         "B。",
+        "B。狗",
         "B.\ndog",
         "The answer is B",
         "The answer is B.",
@@ -68,6 +68,9 @@ def test_lenient_takes_labels_and_sentences(answer: str) -> None:
         "(E) dog",
         "Let me see.\nB. dog",
         "A or B",
+        "(A), (B)",
+        "(A)(B)",
+        "A。猫\nB。狗",
     ],
 )
 def test_lenient_does_not_guess(answer: str) -> None:

@@ -15,7 +15,6 @@ from tables import read_table
 SETTINGS = ("subgroups.per_format=1", "subgroups.members=3", "runtime.shard_size=4", "runtime.workers=1")
 CONVERSATIONS = 48
 BUCKET = "bucket"
-LEDGER: list[tuple[str, int, int, str]] = []
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +106,7 @@ def copied(undisturbed: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def assert_same(undisturbed: Path) -> Callable[..., None]:
+def assert_same(undisturbed: Path, note: Callable[[str, int, int, str], None]) -> Callable[..., None]:
     """Asserts that a run is sound and came to what the undisturbed one came to; notes it for the closing table."""
 
     def check(run: Path, fault: str, tries: int, redone: str) -> None:
@@ -119,7 +118,7 @@ def assert_same(undisturbed: Path) -> Callable[..., None]:
                 assert column == "source" or found[column].equals(wanted[column]), (table, column)
         assert problems(run) == ""
         lost = read_table(undisturbed, "signals").num_rows - read_table(run, "signals").num_rows
-        LEDGER.append((fault, tries, lost, redone))
+        note(fault, tries, lost, redone)
 
     return check
 
@@ -134,10 +133,10 @@ def problems(run: object) -> str:
     return "" if code == 0 else printed.getvalue()
 
 
-@pytest.fixture(scope="session")
-def note() -> Callable[[str, int, int, str], None]:
+@pytest.fixture
+def note(record_property: Callable[[str, object], None]) -> Callable[[str, int, int, str], None]:
     """Adds a line to the closing table: a fault, how often it happened, what was lost, what was redone."""
-    return lambda *line: LEDGER.append(line)
+    return lambda *line: record_property("fault", line)
 
 
 @pytest.fixture(scope="session")
@@ -147,9 +146,14 @@ def verify() -> Callable[[object], str]:
 
 @pytest.hookimpl
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if LEDGER:
+    # Told by the tests' reports: the tests may run in other processes.
+    passed = terminalreporter.getreports("passed")
+    lines = [
+        value for report in passed if report.when == "call" for name, value in report.user_properties if name == "fault"
+    ]
+    if lines:
         terminalreporter.section("faults")
         terminalreporter.write_line("| fault | tries | conversations lost | redone |")
         terminalreporter.write_line("|---|---|---|---|")
-        for fault, tries, lost, redone in LEDGER:
+        for fault, tries, lost, redone in lines:
             terminalreporter.write_line(f"| {fault} | {tries} | {lost} | {redone} |")

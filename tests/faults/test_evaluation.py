@@ -1,6 +1,7 @@
 """An evaluation on S3 whose driver and replica die: it goes on, and what was answered is not asked again."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def test_the_driver_and_a_replica_are_killed(
     drivers.plan(Fault("answering", "call 2$"), Fault("before the manifest entry", "answers/part-000001", "kill"))
     driver = drivers.start(*command, url)
     assert driver.wait() == -9, driver.text
+    assert Path(os.environ["FAULTS_FILE"] + ".0.0").exists(), "the replica was not killed"
     drivers.plan()
     driver = drivers.start(*command, url)
     assert driver.wait() == 0, driver.text
