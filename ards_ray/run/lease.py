@@ -3,13 +3,14 @@
 import _thread
 import json
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, get_ident, main_thread
 from time import monotonic, sleep, time
 from typing import Any
 
@@ -103,16 +104,39 @@ def hold_lease(run: RunDirectory, say: Callable[[str], None]) -> Iterator[None]:
         content = _acquire(run, file, mine, say)
     except OSError as error:
         raise SettingsError(f"{run.url}: the output folder cannot be written ({error})") from error
-    heart = _Heart(run, file, mine, content)
-    heart.start()
+    with _interruptible() as interrupt:
+        heart = _Heart(run, file, mine, content, interrupt)
+        heart.start()
+        try:
+            yield
+        except KeyboardInterrupt:
+            heart.stop()
+            if heart.lost is not None:
+                raise heart.lost from None
+            raise
+        finally:
+            heart.stop()
+    if heart.lost is not None:
+        raise heart.lost
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """A function that raises KeyboardInterrupt in this thread, from another one and whatever this one waits for."""
+    if current_thread() is not main_thread():
+        yield _thread.interrupt_main
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    thread = get_ident()
+    # Not SIGINT, which is ignored in processes that a shell has put into the background.
+    before = signal.signal(signal.SIGUSR2, interrupt)
     try:
-        yield
-    except KeyboardInterrupt:
-        if heart.lost is not None:
-            raise heart.lost from None
-        raise
+        yield lambda: signal.pthread_kill(thread, signal.SIGUSR2)
     finally:
-        heart.stop()
+        signal.signal(signal.SIGUSR2, before or signal.SIG_DFL)
 
 
 def _acquire(run: RunDirectory, file: ExclusiveFile, mine: Lease, say: Callable[[str], None]) -> Content:
@@ -151,8 +175,11 @@ def _held(run: RunDirectory, held: Lease) -> RunHeld:
 class _Heart:
     """The thread that says that the driver is alive, and stops it when it no longer holds the lease."""
 
-    def __init__(self, run: RunDirectory, file: ExclusiveFile, mine: Lease, content: Content):
+    def __init__(
+        self, run: RunDirectory, file: ExclusiveFile, mine: Lease, content: Content, interrupt: Callable[[], None]
+    ):
         self._run = run
+        self._interrupt = interrupt
         self._file = file
         self._mine = mine
         self._content = content
@@ -179,13 +206,17 @@ class _Heart:
                 last = monotonic()
             except Replaced:
                 self.lost = RunHeld(f"{self._run.url}: another driver took this run over; this one stops")
+            except ArdsError as error:
+                self.lost = error
             except OSError as error:
                 # Sooner than others take over.
                 if monotonic() - last > self._mine.expires_seconds / 2:
                     self.lost = ArdsError(f"{self._run.url}: the lease cannot be renewed ({error}); this driver stops")
-            if self.lost is not None:
-                _thread.interrupt_main()
-                return
+            while self.lost is not None:
+                self._interrupt()
+                # Once is not enough where a library catches everything.
+                if self._ended.wait(HEARTBEAT_SECONDS):
+                    return
 
     def _renewed(self) -> Content:
         try:

@@ -1,15 +1,18 @@
 """Whether a lease's holder lives."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
-from ards_ray.errors import ArdsError
+from ards_ray.errors import ArdsError, RunHeld
 from ards_ray.run import lease as leases
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.lease import Lease, hold_lease, read_lease
@@ -117,3 +120,27 @@ def test_a_put_whose_answer_was_lost_is_no_other_driver(run: RunDirectory, monke
         while forgetful.lost < 6:
             pass
     assert read_lease(run) is None
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_interrupt_that_a_library_swallows(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+    """Somebody else works on the run by then: the driver must not go on, nor end as if all were well."""
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.3)
+
+    def work() -> None:
+        with hold_lease(run, print):
+            held = read_lease(run)
+            assert held is not None
+            run.write_bytes("lease.json", json.dumps(asdict(replace(held, token="theirs"))).encode())
+            with suppress(KeyboardInterrupt):
+                sleep(60)
+            if again:
+                sleep(60)
+
+    begun = monotonic()
+    with pytest.raises(RunHeld, match="another driver took this run over"):
+        work()
+    assert monotonic() - begun < 30
+    left = read_lease(run)
+    assert left is not None
+    assert left.token == "theirs"
