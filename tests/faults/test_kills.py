@@ -85,7 +85,7 @@ def finished_parts_left(run: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("kills", "seed", "longest"),
-    [(20, 7, 8.0), pytest.param(200, 11, 12.0, marks=pytest.mark.long)],
+    [(20, 7, 6.5), pytest.param(200, 11, 12.0, marks=pytest.mark.long)],
     ids=["twenty", "two hundred"],
 )
 def test_kills_at_random_moments(
