@@ -38,6 +38,9 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--score", choices=("generate", "letters"), default="generate", help="generate, or rank the symbols"
     )
+    parser.add_argument(
+        "--answer-tokens", type=int, default=64, metavar="N", help="longer answers are cut, and end with …"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="the first N questions of each benchmark")
     parser.add_argument("--output", metavar="DIR_OR_URL", help="answers and results; continued if it is there")
     parser.add_argument("--answers", metavar="DIR_OR_URL", help="results from the answers recorded there, no model")
@@ -83,6 +86,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> None:
         engine=options.engine,
         plan=plan,
         score=options.score,
+        answer_tokens=options.answer_tokens,
         limit=options.limit,
         output=options.output,
         workers="auto" if options.workers is None else options.workers,

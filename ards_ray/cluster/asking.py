@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from ards_ray.cluster.failure import DEATHS, DEATHS_BLAMED, DEATHS_IN_A_ROW, is_alive
-from ards_ray.cluster.replica import Replica
+from ards_ray.cluster.replica import EngineFailed, Replica
 from ards_ray.cluster.resources import Workers
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import Answer, Request
@@ -98,7 +98,7 @@ class _Lane:
             self._queue.popleft()
         return None
 
-    def blame(self, sent: _Sent) -> None:
+    def blame(self, sent: _Sent, reason: str) -> None:
         """Ask again what the process died over: in halves if it did so before, not at all if it is one request."""
         deaths = sent.deaths + 1
         requests = sent.requests
@@ -110,7 +110,7 @@ class _Lane:
                 # A single one must do it as often by itself.
                 self.pieces.appendleft(replace(sent, requests=some, deaths=sent.deaths if len(some) > 1 else 0))
         else:
-            sent.waves.fail(requests[0].question, "killed the process that answered it")
+            sent.waves.fail(requests[0].question, reason)
 
     def widen(self, width: int) -> None:
         """Have so many questions under way at a time, or this lane's share of them."""
@@ -128,7 +128,8 @@ def examine(
     """Ask all questions, yielding the number of answers whenever some came.
 
     A question that kills the process which answers it is given up, and no other with it: the wave of requests over
-    which it died twice is halved, until a single one does so.
+    which it died twice is halved, until a single one does so. So is one of which the model's libraries raise an error:
+    the process is of no more use, since nobody knows what state they and the device are in.
 
     Args:
         examinations: The benchmarks; their waves hold the answers afterwards.
@@ -139,7 +140,7 @@ def examine(
 
     Raises:
         ArdsError: a process dies while it loads the model, or whatever it is asked.
-        Exception: what a replica raised.
+        Exception: a replica cannot answer for another reason, such as images that cannot be read.
     """
     total = sum(len(examination.questions) for examination in examinations)
     lanes = _lanes(examinations, LANES * min(workers.count, max(total, 1)))
@@ -154,7 +155,12 @@ def examine(
             try:
                 came = ray.get(ready)
             except DEATHS as error:
-                holder.bury(error)
+                holder.bury(error, "killed the process that answered it")
+                continue
+            except ray.exceptions.RayTaskError as error:
+                if not isinstance(error.cause, EngineFailed):
+                    raise
+                holder.bury(error, f"could not be answered: {error.cause}")
                 continue
             sent = holder.take(ready, came)
             if sent is not None:
@@ -253,19 +259,20 @@ class _Holder:
             lane.widen(width // LANES)
         return None
 
-    def bury(self, error: Exception) -> None:
+    def bury(self, error: Exception, reason: str) -> None:
         """Start another process, which is asked again what was not answered.
 
         The oldest call is blamed, unless the process died before it was loaded, or with its node.
 
         Args:
             error: What Ray said.
+            reason: Why a question is given up, if it is a single one's.
 
         Raises:
             ArdsError: it dies while it loads the model, or whatever it is asked.
         """
         self.end()
-        lost = [self.calls.pop(call) for call in list(self.calls) if _is_dead(call)]
+        lost = [self.calls.pop(call) for call in list(self.calls) if not _is_answered(call)]
         is_loaded = None not in lost
         self._deaths += is_loaded
         self._deaths_loading += not is_loaded
@@ -280,7 +287,7 @@ class _Holder:
         sent = [out for out in lost if out is not None]
         if sent and is_loaded and is_alive(self._node):
             lane, blamed = sent.pop(0)
-            lane.blame(blamed)
+            lane.blame(blamed, reason)
         for lane, other in sent:
             lane.pieces.append(other)
         self.start()
@@ -299,10 +306,9 @@ def _inquiries(sent: _Sent) -> list[Inquiry]:
     ]
 
 
-def _is_dead(call: Any) -> bool:
-    """Whether the process died before it answered."""
+def _is_answered(call: Any) -> bool:
     try:
         ray.get(call)
-    except DEATHS:
-        return True
-    return False
+    except ray.exceptions.RayError:
+        return False
+    return True

@@ -73,6 +73,7 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     settings = _with_absolute_paths(settings)
     folder = checkpoint_folder(str(settings.model.model))
     inputs = load_inputs(folder)
+    tokens_of(inputs, folder, settings.answer_tokens)
     if settings.model.adapter is not None:
         adapter_folder(settings.model.adapter)
     reads = {name: _read(settings, name) for name in settings.benchmarks}
@@ -161,10 +162,9 @@ def _read(settings: EvaluationSettings, name: str) -> _Read:
 
 def _check_letters(inputs: ProxyInputs, plan: Plan, reads: Mapping[str, _Read]) -> None:
     """Before anything is asked: symbols that begin with the same token cannot be ranked."""
-    tokens = tokens_of(inputs)
     most = max((len(question.options) for read in reads.values() for question in read.questions), default=0)
     for symbols in plan.symbol_sets:
-        first_tokens(tokens, symbols[:most])
+        first_tokens(inputs, symbols[:most])
 
 
 def _basis(settings: EvaluationSettings, model: str) -> dict[str, Any]:
@@ -178,6 +178,7 @@ def _basis(settings: EvaluationSettings, model: str) -> dict[str, Any]:
         "dtype": settings.model.dtype,
         "engine": settings.engine,
         "score": settings.score,
+        "answer_tokens": settings.answer_tokens,
     }
 
 
@@ -222,6 +223,7 @@ def _ask(
             settings.engine,
             settings.model,
             settings.score,
+            settings.answer_tokens,
             settings.batch_positions,
             settings.tensor_parallel,
             settings.threads,

@@ -5,10 +5,14 @@ from functools import cached_property
 
 import ray
 
-from ards_ray.errors import SettingsError
+from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.evaluation.engine import EngineSettings, load_engine
 from ards_ray.evaluation.respondent import Inquiry, Reply, Respondent
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+
+
+class EngineFailed(Exception):
+    """The model's libraries raised an error over some requests. In what state they and the device are nobody knows."""
 
 
 class Replica:
@@ -27,8 +31,18 @@ class Replica:
         return ray.get_runtime_context().get_node_id(), self._respondent.width
 
     def reply(self, inquiries: Sequence[Inquiry]) -> list[Reply]:
-        """See `Respondent.reply`."""
-        return self._respondent.reply(inquiries)
+        """See `Respondent.reply`.
+
+        Raises:
+            EngineFailed: of what is not ours, and so not told by whoever knows about it.
+        """
+        try:
+            return self._respondent.reply(inquiries)
+        except (ArdsError, OSError):
+            raise
+        except Exception as error:
+            # As text: not every library's errors can travel.
+            raise EngineFailed(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
 
     @cached_property
     def _respondent(self) -> Respondent:

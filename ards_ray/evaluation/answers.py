@@ -25,6 +25,9 @@ ANSWERS = pa.schema(
     ]
 )
 
+# What an answer ends with that grew longer than an engine lets it.
+CUT = "…"
+
 # Answers as they come: what is known without asking again, as long as the images are the same.
 RECORDED = pa.schema(
     [

@@ -1,16 +1,19 @@
 """What an engine must do: take questions as text and pictures, and say what the model answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image
+from transformers import GenerationConfig
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
 from ards_ray.errors import ConversationError, SettingsError
+from ards_ray.evaluation.answers import CUT
 from ards_ray.proxy.family import ProxyInputs
 from ards_ray.proxy.sequence import Picture
 
@@ -19,8 +22,6 @@ Score = Literal["generate", "letters"]
 
 # Questions under way at a time: enough for full batches.
 WIDTH = 128
-# Enough for a sentence around the symbol. What is cut off was no answer that any matcher takes.
-ANSWER_TOKENS = 64
 # Longer prompts are not evaluated: they would take the memory of hundreds of others.
 LONGEST_PROMPT = 16_384
 
@@ -36,11 +37,13 @@ class EngineSettings:
         batch_positions: Positions that the transformers engine computes together.
         tensor_parallel: GPUs that share one model; vLLM alone.
         threads: Torch threads on a CPU.
+        answer_tokens: Tokens of the longest answer.
     """
 
     name: EngineName
     proxy: ProxySettings
     score: Score
+    answer_tokens: int = 64
     batch_positions: int = 16_384
     tensor_parallel: int = 1
     threads: int = 1
@@ -117,41 +120,60 @@ def load_engine(settings: EngineSettings, folder: Path) -> Engine:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a family's answers are made of.
+    """What bounds a model's prompts and answers.
 
     Attributes:
-        end: The id that ends an answer.
+        ends: The ids that end an answer.
         limit: Positions of the longest prompt.
-        first: For a symbol the first id of an answer that consists of it.
+        answer: Tokens of the longest answer.
     """
 
-    end: int
+    ends: frozenset[int]
     limit: int
-    first: Callable[[str], int]
+    answer: int
 
 
-def tokens_of(inputs: ProxyInputs) -> Tokens:
-    """How answers of a model begin and end, told by its family's training form."""
+def tokens_of(inputs: ProxyInputs, folder: Path, answer_tokens: int) -> Tokens:
+    """The bounds of the checkpoint in `folder`.
 
-    def answer(text: str) -> np.ndarray:
-        ids, targets = inputs.encode([Round("", text)], None, LONGEST_PROMPT)
-        return ids[targets]
+    An answer ends as its family's training form ends it, or as the checkpoint's configuration of generation says.
 
+    Raises:
+        SettingsError: that configuration is broken, or the model takes nothing beside so long an answer.
+    """
     longest: int = inputs.config.text_config.max_position_embeddings
+    if longest <= answer_tokens:
+        raise SettingsError(f"--answer-tokens: {answer_tokens} will not do; the model takes {longest:,} positions")
     return Tokens(
-        end=int(answer("A")[-1]),
-        limit=min(longest - ANSWER_TOKENS, LONGEST_PROMPT),
-        first=lambda symbol: int(answer(symbol)[0]),
+        ends=frozenset({int(_answer_ids(inputs, "A")[-1]), *_stated_ends(folder)}),
+        limit=min(longest - answer_tokens, LONGEST_PROMPT),
+        answer=answer_tokens,
     )
 
 
-def first_tokens(tokens: Tokens, symbols: Sequence[str]) -> list[int]:
+def _answer_ids(inputs: ProxyInputs, text: str) -> np.ndarray:
+    """The ids of an answer with the one that ends it, in the family's training form."""
+    ids, targets = inputs.encode([Round("", text)], None, LONGEST_PROMPT)
+    return ids[targets]
+
+
+def _stated_ends(folder: Path) -> Sequence[int]:
+    if not (folder / GENERATION_CONFIG_NAME).is_file():
+        return ()
+    try:
+        ends = GenerationConfig.from_pretrained(folder).eos_token_id
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(f"{folder / GENERATION_CONFIG_NAME}: cannot be read ({error})") from error
+    return [ends] if isinstance(ends, int) else ends or ()
+
+
+def first_tokens(inputs: ProxyInputs, symbols: Sequence[str]) -> list[int]:
     """The first id of each symbol as an answer.
 
     Raises:
         SettingsError: two symbols begin alike, so that the next token does not tell them apart.
     """
-    ids = [tokens.first(symbol) for symbol in symbols]
+    ids = [int(_answer_ids(inputs, symbol)[0]) for symbol in symbols]
     if len(set(ids)) < len(ids):
         raise SettingsError(
             f"score letters: this model's tokens do not tell {', '.join(symbols)} apart; name other symbols"
@@ -159,10 +181,11 @@ def first_tokens(tokens: Tokens, symbols: Sequence[str]) -> list[int]:
     return ids
 
 
-def decode_answer(inputs: ProxyInputs, ids: Sequence[int]) -> str:
-    """The text of an answer's ids."""
-    text: str = inputs.tokenizer.decode(list(ids), skip_special_tokens=True)
-    return text.strip()
+def decode_answer(inputs: ProxyInputs, tokens: Tokens, ids: Sequence[int]) -> str:
+    """The text of an answer's ids, up to the first that ends it; `CUT` behind it where there is none."""
+    end = next((place for place, id in enumerate(ids) if id in tokens.ends), None)
+    text: str = inputs.tokenizer.decode(list(ids[:end]), skip_special_tokens=True)
+    return text.strip() if end is not None else f"{text.strip()}{CUT}"
 
 
 def encode_ask(inputs: ProxyInputs, tokens: Tokens, ask: Ask) -> np.ndarray:

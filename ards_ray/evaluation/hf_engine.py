@@ -10,7 +10,6 @@ from transformers import DynamicCache
 
 from ards_ray.errors import ConversationError
 from ards_ray.evaluation.engine import (
-    ANSWER_TOKENS,
     WIDTH,
     Ask,
     EngineSettings,
@@ -36,7 +35,7 @@ class HfEngine:
 
     def __init__(self, settings: EngineSettings, folder: Path):
         self.inputs = load_inputs(folder)
-        self._tokens = tokens_of(self.inputs)
+        self._tokens = tokens_of(self.inputs, folder, settings.answer_tokens)
         torch.set_num_threads(settings.threads)
         self._model = load_model(folder, settings.proxy)
         self._ranks = settings.score == "letters"
@@ -90,7 +89,7 @@ class HfEngine:
         text, device = self._model.text, self._model.head.weight.device
         length = max(map(len, prompts))
         ids = np.zeros((len(prompts), length), dtype=np.int64)
-        seen = np.zeros((len(prompts), length + ANSWER_TOKENS), dtype=np.int64)
+        seen = np.zeros((len(prompts), length + self._tokens.answer), dtype=np.int64)
         positions = np.zeros((self._model.position_axes, len(prompts), length), dtype=np.int64)
         for row, (ask, prompt) in enumerate(zip(asks, prompts, strict=True)):
             start = length - len(prompt)
@@ -104,9 +103,9 @@ class HfEngine:
         mask, places = torch.from_numpy(seen).to(device), torch.from_numpy(positions).to(device)
         cache = DynamicCache(config=text.config)
         answers: list[list[int]] = [[] for _ in asks]
-        ranked = [first_tokens(self._tokens, ask.symbols) if self._ranks and ask.symbols else None for ask in asks]
+        ranked = [first_tokens(self.inputs, ask.symbols) if self._ranks and ask.symbols else None for ask in asks]
         done = [False] * len(asks)
-        for step in range(ANSWER_TOKENS):
+        for step in range(self._tokens.answer):
             out = text(
                 inputs_embeds=hidden,
                 attention_mask=mask[:, : length + step],
@@ -122,14 +121,14 @@ class HfEngine:
                     answers[row].append(int(logits[row, first].argmax()))
                     done[row] = True
                 elif not done[row]:
-                    done[row] = said[row] == self._tokens.end
-                    answers[row] += [] if done[row] else [said[row]]
+                    answers[row].append(said[row])
+                    done[row] = said[row] in self._tokens.ends
             if all(done):
                 break
             hidden = text.embed_tokens(torch.tensor(said, device=device)[:, None])
             places = places[:, :, -1:] + 1
         return [
-            ask.symbols[answer[0]] if first is not None else decode_answer(self.inputs, answer)
+            ask.symbols[answer[0]] if first is not None else decode_answer(self.inputs, self._tokens, answer)
             for ask, first, answer in zip(asks, ranked, answers, strict=True)
         ]
 

@@ -111,13 +111,14 @@ def open_image(source: ImageSource, folder: Location | None, max_pixels: int) ->
 def _read_parquet(source: ParquetImage) -> bytes:
     with open_parquet(locate(source.file)) as parquet:
         rows = np.array([source.row], np.int64)
-        if source.column in parquet.schema_arrow.names:
-            for batch, _ in batches_of(parquet, rows, [f"{source.column}.bytes"], _BATCH_BYTES):
+        path = f"{source.column}.bytes"
+        if path in (parquet.schema.column(index).path for index in range(len(parquet.schema))):
+            for batch, _ in batches_of(parquet, rows, [path], _BATCH_BYTES):
                 value = batch.column(0)[0].as_py()
                 if value is not None and value["bytes"] is not None:
                     content: bytes = value["bytes"]
                     return content
-    raise ConversationError("image not found", f"column {source.column}, row {source.row} of {source.file}")
+    raise ConversationError("image not found", f"no bytes in column {source.column}, row {source.row} of {source.file}")
 
 
 def _read_base64(source: Base64Image) -> bytes:

@@ -25,17 +25,17 @@ def lenient(answer: str, symbols: Sequence[str]) -> str | None:
         return text
     symbol = "|".join(re.escape(symbol) for symbol in symbols)
     # Behind a Chinese full stop no space is needed.
-    label = rf"(?:\(({symbol})\)(?=\s|\.|$)|({symbol})(?:。|\.(?=\s|\.|$)))"
-    named = _found(rf"\b(?i:the answer is):?\s+\(?({symbol})\)?(?=[.,:;!]?(?:\s*$|\s*\n)|[.,:;!]\s)", text)
-    if not named and re.match(label, text) is None:
+    label = rf"(?:\((?:{symbol})\)(?=\s|\.|$)|(?:{symbol})(?:。|\.(?=\s|\.|$)))"
+    sentence = rf"\b(?i:the answer is):?\s+\(?(?:{symbol})\)?(?=[.,:;!]?(?:\s*$|\s*\n)|[.,:;!]\s)"
+    if re.match(label, text) is None and re.search(sentence, text) is None:
         return None
-    # A label on a later line names nothing; beside another one it shows that the options are only repeated.
-    found = {*named, *_found(rf"^{label}", text)}
+    # A label on a later line, or in parentheses anywhere, names nothing by itself; beside another one it shows that the
+    # options are only repeated or weighed. So does one of a list: `A, B`, `A. or B.`
+    one = rf"\(?(?:{symbol})\)?(?=[.,:;!。]|\s*$)"
+    list_of = rf"(?:[\s.,:;!。]*(?:(?:(?:or|and)\s|[/&])\s*)?{one})*"
+    naming = re.finditer(rf"(?:^{label}|{sentence}){list_of}|\((?:{symbol})\)", text, re.MULTILINE)
+    found = {name for match in naming for name in re.findall(rf"(?<!\w)(?:{symbol})(?!\w)", match[0])}
     return found.pop() if len(found) == 1 else None
-
-
-def _found(pattern: str, text: str) -> list[str]:
-    return [next(filter(None, match.groups())) for match in re.finditer(pattern, text, re.MULTILINE)]
 
 
 MATCHERS: Mapping[str, Matcher] = {"strict": strict, "lenient": lenient}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ards_ray.corruption.permutation import Order
 from ards_ray.errors import ArdsError
-from ards_ray.evaluation.answers import Answer
+from ards_ray.evaluation.answers import CUT, Answer
 from ards_ray.evaluation.attacks import ATTACKS, Attack, is_exhaustive, order_count, rotations
 
 # From an order to whether it was answered right.
@@ -42,7 +42,8 @@ class Metrics:
         orders: Further metrics of each worst-case column.
         questions: How many questions were answered.
         requests: How many answers were needed, those that stand under two columns counted once.
-        exhaustive_requests: How many it takes to ask every order of every question.
+        exhaustive_requests: How many it takes to ask every order of every question, or of its sample.
+        cut: How many answers were cut because they grew too long.
         exhaustive: Whether the worst case is over all orders, and not over a sample for some question.
     """
 
@@ -53,6 +54,7 @@ class Metrics:
     questions: int
     requests: int
     exhaustive_requests: int
+    cut: int
     exhaustive: bool
 
     @property
@@ -68,7 +70,7 @@ class Metrics:
 
 
 # Of a benchmark with no question that can be evaluated.
-NO_METRICS = Metrics({}, None, {}, {}, questions=0, requests=0, exhaustive_requests=0, exhaustive=True)
+NO_METRICS = Metrics({}, None, {}, {}, questions=0, requests=0, exhaustive_requests=0, cut=0, exhaustive=True)
 
 
 def metrics_by_benchmark(answers: Iterable[Answer]) -> dict[str, Metrics]:
@@ -91,11 +93,11 @@ def metrics_of(answers: Sequence[Answer]) -> Metrics:
     """
     outcomes: dict[Attack, dict[str, dict[Order, bool]]] = {}
     options: dict[str, int] = {}
-    requests = set()
+    requests: dict[tuple[str, bool, Order], str] = {}
     for answer in answers:
         outcomes.setdefault(answer.attack, {}).setdefault(answer.question, {})[answer.order] = answer.correct
         options[answer.question] = len(answer.order)
-        requests.add((answer.question, answer.attack.startswith("symbol"), answer.order))
+        requests[answer.question, answer.attack.startswith("symbol"), answer.order] = answer.answer
     for attack, questions in outcomes.items():
         _check_complete(answers[0].benchmark, attack, questions, options)
     accuracy = {
@@ -110,6 +112,7 @@ def metrics_of(answers: Sequence[Answer]) -> Metrics:
         questions=len(options),
         requests=len(requests),
         exhaustive_requests=_exhaustive_requests(outcomes, options.values()),
+        cut=sum(text.endswith(CUT) for text in requests.values()),
         exhaustive=not worst_cases or all(is_exhaustive(count) for count in options.values()),
     )
 

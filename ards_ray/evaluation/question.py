@@ -1,5 +1,6 @@
 """The question: what a benchmark asks, with its options apart, and whether it can be evaluated."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,6 +86,10 @@ def _choice_problem(question: Question, symbol_sets: Sequence[Sequence[str]]) ->
 
 
 def _reads_as_symbol(text: str, symbols: tuple[str, ...]) -> bool:
-    """Whether an option is a symbol, or starts with one as a label: `A.`, `A)` or `(A)`."""
-    first = text.split(maxsplit=1)[0]
-    return text in symbols or any(first in (f"{symbol}.", f"{symbol})", f"({symbol})") for symbol in symbols)
+    """Whether an option is a symbol, or starts with one as a label: `A.`, `A:`, `A)`, `(A)`, in Chinese marks too.
+
+    An abbreviation, such as A.D. or U.S., is no label.
+    """
+    symbol = "|".join(map(re.escape, symbols))
+    label = rf"(?:[(（](?:{symbol})[)）]|(?:{symbol})[.:)。．、：）])(?![A-Za-z]\.)"
+    return text in symbols or re.match(label, text) is not None

@@ -22,6 +22,7 @@ class EvaluationSettings:
         engine: What runs the model.
         plan: What is asked about every question, and when an answer counts.
         score: Generate the answer, or rank the symbols by likelihood.
+        answer_tokens: Tokens of the longest answer; what is longer is cut.
         limit: Questions of each benchmark, the first ones; None for all.
         output: Where answers and results go, a folder or a URL.
         workers: Replicas of the model; auto is one for each GPU, or as many as leave a CPU with `threads` each.
@@ -36,6 +37,7 @@ class EvaluationSettings:
     engine: EngineName = "hf"
     plan: Plan = field(default_factory=Plan)
     score: Score = "generate"
+    answer_tokens: int = 64
     limit: int | None = None
     output: str | None = None
     workers: int | Literal["auto"] = "auto"
@@ -61,6 +63,7 @@ def check_evaluation(settings: EvaluationSettings) -> None:
     if unknown:
         raise SettingsError(f"--images {unknown[0]}=…: {unknown[0]} is none of the benchmarks that are evaluated")
     for option, value in (
+        ("--answer-tokens", settings.answer_tokens),
         ("--limit", settings.limit),
         ("--workers", settings.workers),
         ("--tensor-parallel", settings.tensor_parallel),

@@ -15,7 +15,6 @@ from transformers import AutoModelForImageTextToText
 from ards_ray.corpus.conversation import IMAGE_TAG
 from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.evaluation.engine import (
-    ANSWER_TOKENS,
     WIDTH,
     Ask,
     EngineSettings,
@@ -44,7 +43,7 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings, folder: Path):
         self.inputs = load_inputs(folder)
-        self._tokens = tokens_of(self.inputs)
+        self._tokens = tokens_of(self.inputs, folder, settings.answer_tokens)
         self._ranks = settings.score == "letters"
         self._merged: tempfile.TemporaryDirectory[str] | None = None
         if settings.proxy.adapter is not None:
@@ -52,7 +51,7 @@ class VllmEngine:
             folder = _write_merged(settings, folder, Path(self._merged.name))
         # LLaVA-NeXT's tiles are cut by vLLM's own processor.
         self.takes_images = checkpoint_config(folder)["model_type"] == "llava_next"
-        self._llm = _load(settings, folder, self._tokens.limit + ANSWER_TOKENS)
+        self._llm = _load(settings, folder, self._tokens.limit + self._tokens.answer)
         self.width = self._width()
 
     def answer(self, asks: Sequence[Ask]) -> list[str | ConversationError]:
@@ -94,21 +93,21 @@ class VllmEngine:
         from vllm import SamplingParams
 
         if self._ranks and ask.symbols:
-            allowed = first_tokens(self._tokens, ask.symbols)
+            allowed = first_tokens(self.inputs, ask.symbols)
             return SamplingParams(temperature=0, max_tokens=1, allowed_token_ids=allowed, detokenize=False)
         rest = range(self.inputs.vocabulary, self.inputs.config.text_config.vocab_size)
         return SamplingParams(
             temperature=0,
-            max_tokens=ANSWER_TOKENS,
-            stop_token_ids=[self._tokens.end],
+            max_tokens=self._tokens.answer,
+            stop_token_ids=sorted(self._tokens.ends),
             logit_bias=dict.fromkeys(rest, _NEVER),
             detokenize=False,
         )
 
     def _text(self, ask: Ask, ids: list[int]) -> str:
         if self._ranks and ask.symbols:
-            return ask.symbols[first_tokens(self._tokens, ask.symbols).index(ids[0])]
-        return decode_answer(self.inputs, [id for id in ids if id != self._tokens.end])
+            return ask.symbols[first_tokens(self.inputs, ask.symbols).index(ids[0])]
+        return decode_answer(self.inputs, self._tokens, ids)
 
 
 def _load(settings: EngineSettings, folder: Path, longest: int) -> Any:
@@ -131,8 +130,9 @@ def _load(settings: EngineSettings, folder: Path, longest: int) -> Any:
             disable_log_stats=True,
             seed=0,
         )
-    except (RuntimeError, ValueError, OSError) as error:
-        raise SettingsError(f"{folder}: vLLM cannot load the model ({error})") from error
+    except Exception as error:
+        # Of the libraries behind it each raises its own.
+        raise SettingsError(f"{folder}: vLLM cannot load the model ({type(error).__name__}: {error})") from error
 
 
 def _write_merged(settings: EngineSettings, folder: Path, target: Path) -> Path:

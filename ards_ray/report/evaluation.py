@@ -18,6 +18,7 @@ from ards_ray.run.directory import RunDirectory
 ANSWERS_FILE, NOT_EVALUATED = "answers.parquet", "not_evaluated.jsonl"
 RESULTS_JSON, RESULTS_MD = "results.json", "results.md"
 
+_TITLE = "# Robust accuracy"
 _COLUMNS: Mapping[Attack, str] = {"clean": "Clean", "permutation": "PA", "symbol": "SA", "symbol+permutation": "SA+PA"}
 _DEFINITIONS = """\
 Accuracies are percentages of the questions that were evaluated. An answer is right if the matcher finds the symbol of
@@ -29,7 +30,8 @@ the right option in it and no other; an answer in which it finds none is wrong.
 - **SA+PA**: right in every order under the other symbols.
 - **Average**: mean of the four.
 - **requests**: what was asked to know this, each question's orders up to the first wrong answer. The given order stands
-  under two columns and is asked once. **saved**: what asking every order would have taken beyond that.
+  under two columns and is asked once. **saved**: what asking every order, or every order of a sample, would have taken
+  beyond that. **cut**: answers that grew longer than `--answer-tokens` and were cut; they end with "…".
 - **exhaustive**: no if some question has more than five options, whose orders are a seeded sample with the given order
   and all its rotations, and so with the right option at every place.
 - **rotation**: right in every rotation of the given order (CircularEval). **consistency**: of the questions right in
@@ -69,13 +71,14 @@ def main_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
         "not evaluated",
         "requests",
         "saved",
+        "cut",
         "exhaustive",
     ]
     rows = []
     for result in results:
         metrics = result.metrics
         accuracies = [_number(metrics.accuracy.get(attack)) for attack in ATTACKS]
-        counts = (metrics.questions, len(result.not_evaluated), metrics.requests, metrics.saved)
+        counts = (metrics.questions, len(result.not_evaluated), metrics.requests, metrics.saved, metrics.cut)
         rows.append(
             [
                 result.benchmark,
@@ -124,7 +127,7 @@ def markdown(results: Sequence[Result], described: Mapping[str, Any]) -> str:
         described: The settings that the numbers rest on.
     """
     parts = [
-        "# Robust accuracy",
+        _TITLE,
         "\n".join(f"- {name}: {_markdown_text(str(value))}" for name, value in described.items()),
     ]
     for header, rows in (main_rows(results), order_rows(results), gold_rows(results)):
@@ -142,6 +145,11 @@ def write_summary(run: RunDirectory, results: Sequence[Result], described: Mappi
     """Write results.json and results.md; see `markdown`."""
     run.write_json(RESULTS_JSON, {result.benchmark: result.to_dict() for result in results})
     run.write_bytes(RESULTS_MD, markdown(results, described).encode())
+
+
+def is_summary(run: RunDirectory) -> bool:
+    """Whether the folder holds what `write_summary` wrote, and not another tool's files of these names."""
+    return run.exists(RESULTS_MD) and run.read_bytes(RESULTS_MD).startswith(_TITLE.encode())
 
 
 def print_results(results: Sequence[Result], console: Console) -> None:

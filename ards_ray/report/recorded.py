@@ -19,9 +19,9 @@ from ards_ray.evaluation.question import NotEvaluated
 from ards_ray.report.evaluation import (
     ANSWERS_FILE,
     NOT_EVALUATED,
-    RESULTS_JSON,
     RESULTS_MD,
     Result,
+    is_summary,
     print_results,
     write_summary,
 )
@@ -70,7 +70,7 @@ def results_of_answers(folder: str, output: str | None, plan: Plan, console: Con
         run = RunDirectory(output)
         if run.url != recorded.url and run.exists(RUN_FILE):
             raise SettingsError(f"--output {run.url}: holds a run; name another")
-        if not run.exists(RESULTS_JSON):
+        if not is_summary(run):
             run.prepare()
         described = {
             "answers": recorded.url,

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Sequence
 
 import pytest
-import ray
+import torch
 
 from ards_ray.cluster import asking
 from ards_ray.cluster.asking import Examination, examine
+from ards_ray.cluster.replica import Replica
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import ProxySettings
 from ards_ray.errors import ArdsError
@@ -23,23 +24,38 @@ WIDTH = 4
 SETTINGS = EngineSettings("hf", ProxySettings(), "generate")
 
 
-def replica(is_deadly: Callable[[str], bool], loads: bool = True) -> type:
-    """A replica that takes the first option, and dies of some prompts or before its model is loaded."""
+def die() -> None:
+    os._exit(1)
 
-    # Within a function: so it travels to the process by value.
-    class Fragile:
-        def __init__(self, settings: EngineSettings, model: str):
-            pass
 
-        def load(self) -> tuple[str, int]:
-            if not loads:
-                os._exit(1)
-            return ray.get_runtime_context().get_node_id(), WIDTH
+def lose_device() -> None:
+    raise torch.AcceleratorError("CUDA error: device-side assert triggered\nSearch for it in the manual.")
+
+
+def replica(is_deadly: Callable[[str], bool], loads: bool = True, harm: Callable[[], None] = die) -> type:
+    """A replica that takes the first option, and is harmed by some prompts or dies before its model is loaded."""
+
+    # Within a function: so they travel to the process by value.
+    class FirstOption:
+        width = WIDTH
+        harmed = False
 
         def reply(self, inquiries: Sequence[Inquiry]) -> list[Reply]:
-            if any(is_deadly(inquiry.prompt) for inquiry in inquiries):
-                os._exit(1)
+            if self.harmed or any(is_deadly(inquiry.prompt) for inquiry in inquiries):
+                # As a device that is lost, whatever it is asked afterwards.
+                self.harmed = True
+                harm()
             return [Reply(inquiry.symbols[0]) for inquiry in inquiries]
+
+    class Fragile(Replica):
+        def __init__(self, settings: EngineSettings, model: str):
+            if not loads:
+                os._exit(1)
+            self.respondent = FirstOption()
+
+        @property
+        def _respondent(self) -> FirstOption:
+            return self.respondent
 
     return Fragile
 
@@ -57,14 +73,27 @@ def examined(count: int) -> tuple[Examination, list[list[tuple[str, str]]]]:
     return examination, kept
 
 
-def test_questions_that_kill_their_process_cost_themselves(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (die, "killed the process that answered it"),
+        (
+            lose_device,
+            "could not be answered: AcceleratorError: CUDA error: device-side assert triggered Search for it in the "
+            "manual.",
+        ),
+    ],
+)
+def test_questions_that_harm_their_process_cost_themselves(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch, harm: Callable[[], None], reason: str
+) -> None:
     """A picture that a library stumbles over would end the evaluation, and again whenever it is tried."""
     killers = ("3", "4")
     monkeypatch.setattr(
-        asking, "Replica", replica(lambda prompt: any(f"Question {killer}?" in prompt for killer in killers))
+        asking, "Replica", replica(lambda prompt: any(f"Question {killer}?" in prompt for killer in killers), harm=harm)
     )
     examination, kept = examined(12)
-    assert examination.failed() == [NotEvaluated(id, "killed the process that answered it") for id in killers]
+    assert examination.failed() == [NotEvaluated(id, reason) for id in killers]
     # Each is asked in the given order, where the first is right, and in the other one, where it is wrong.
     others = [str(number) for number in range(12) if str(number) not in killers]
     answers = [answer for together in kept for answer in together]

@@ -197,6 +197,16 @@ def test_changed_pictures_are_asked_about_again(
     assert sum(part.rows for part in RunDirectory(str(output)).parts("answers")) == count + 1
 
 
+def test_recorded_answers_overwrite_no_other_results(evaluate: Command, evaluated: Path, tmp_path: Path) -> None:
+    """Other tools write a results.json as well."""
+    other = tmp_path / "results.json"
+    other.write_text("{}")
+    code, text = evaluate("--answers", evaluated, "--output", tmp_path)
+    assert code == 2
+    assert "the output folder holds something else (results.json)" in text
+    assert other.read_text() == "{}"
+
+
 def test_results_from_recorded_answers(evaluate: Command, evaluated: Path, tmp_path: Path) -> None:
     """The table again, or with a stricter matcher, years later and without the model."""
     (tmp_path / "kept").mkdir()
@@ -204,6 +214,7 @@ def test_results_from_recorded_answers(evaluate: Command, evaluated: Path, tmp_p
     code, text = evaluate("--answers", tmp_path / "kept", "--output", tmp_path / "again")
     assert code == 0, text
     assert results_of(tmp_path / "again") == results_of(evaluated)
+    assert evaluate("--answers", tmp_path / "kept", "--output", tmp_path / "again")[0] == 0
     rows = answers_of(evaluated)
     for row in rows:
         row["answer"] = f"({row['answer']})"

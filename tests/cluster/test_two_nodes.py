@@ -66,6 +66,15 @@ def test_one_replica_on_each_gpu_and_the_same_answers(
     assert_one_on_each(two_nodes.actors("Replica"))
 
 
+def test_gpus_that_share_a_replica_are_on_one_node(two_nodes: Nodes, arguments: list[object], tmp_path: Path) -> None:
+    """Two GPUs in all, one on each node: the job would wait for ever for a place with two."""
+    options = ("--engine", "vllm", "--tensor-parallel", 2, "--output", tmp_path / "run")
+    done = two_nodes.submit(*arguments, *options, script="evaluate.py")
+
+    assert "exit code 2" in done.stdout, done.stdout
+    assert "--tensor-parallel: 2 GPUs for a replica, and no node has as many" in done.stdout
+
+
 def test_folders_of_one_node_alone_are_refused_before_scoring(
     two_nodes: Nodes, options: tuple[object, ...], demo_inputs, local: Path
 ) -> None:

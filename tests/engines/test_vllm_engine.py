@@ -1,5 +1,6 @@
 """vLLM beside the transformers engine, on the same trained model. Run by `make test-vllm`, in its own environment."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from ards_ray.cli import main
 from ards_ray.config import ProxySettings
-from ards_ray.errors import ConversationError
+from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.evaluation.attacks import Plan
 from ards_ray.evaluation.benchmarks.registry import read_questions
 from ards_ray.evaluation.engine import Ask, Engine, EngineName, EngineSettings, Shown, load_engine
@@ -83,6 +84,15 @@ def test_other_requests(engines: dict[str, Engine], answering: Any) -> None:
         answers[name] = engine.answer(asks)
         assert isinstance(answers[name][2], ConversationError)
     assert list(map(str, answers["vllm"])) == list(map(str, answers["hf"]))
+
+
+def test_a_model_that_cannot_load(answering: Any, tmp_path: Path) -> None:
+    """Broken weights, and a trace of forty lines out of another library's depths."""
+    model = Path(shutil.copytree(answering.model, tmp_path / "model"))
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(SettingsError, match="vLLM cannot load the model"):
+        engine_of("vllm", model)
 
 
 def test_the_job(local_ray: None, answering: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ from transformers import AutoModelForImageTextToText
 
 from ards_ray.config import ProxySettings
 from ards_ray.errors import ConversationError, SettingsError
-from ards_ray.evaluation import hf_engine
-from ards_ray.evaluation.engine import Ask, EngineSettings, Score, Shown
+from ards_ray.evaluation.engine import Ask, EngineSettings, Score, Shown, first_tokens
 from ards_ray.evaluation.hf_engine import HfEngine
 from ards_ray.proxy.family import load_model
 
@@ -28,8 +28,10 @@ WORDS = ("red", "blue", "star", "circle")
 SIZES = ((200, 70), (60, 190), (56, 56))
 
 
-def settings(score: Score = "generate", budget: int = 16_384, adapter: str | None = None) -> EngineSettings:
-    return EngineSettings("hf", ProxySettings(None, adapter, "float32", "cpu"), score, batch_positions=budget)
+def settings(
+    score: Score = "generate", budget: int = 16_384, adapter: str | None = None, answer: int = 64
+) -> EngineSettings:
+    return EngineSettings("hf", ProxySettings(None, adapter, "float32", "cpu"), score, answer, budget)
 
 
 def shown(engine: HfEngine, image: Image.Image, key: str) -> Shown:
@@ -94,6 +96,50 @@ def test_symbols_that_begin_alike_cannot_be_ranked(answering: Any) -> None:
         engine.answer([Ask(ask.prompt, ask.images, ("漢", "字"))])
 
 
+def test_answers_that_are_too_long_are_marked(answering: Any) -> None:
+    """A model that explains before it answers would be called wrong, and nobody would know why."""
+    asks = asks_of(HfEngine(settings(), answering.model), answering, 12)
+    whole = HfEngine(settings(answer=2), answering.model).answer(asks)
+    assert whole == HfEngine(settings(), answering.model).answer(asks)
+    assert HfEngine(settings(answer=1), answering.model).answer(asks) == [f"{answer}…" for answer in whole]
+
+
+def test_answers_end_where_the_checkpoint_says(answering: Any, tmp_path: Path) -> None:
+    """Qwen2.5-VL has two such tokens, and vLLM knows both: an engine that runs over one of them says another answer."""
+    model = Path(shutil.copytree(answering.model, tmp_path / "model"))
+    engine = HfEngine(settings(), model)
+    letter = first_tokens(engine.inputs, ["B"])[0]
+    asks = asks_of(engine, answering, 40)
+    answers = engine.answer(asks)
+    assert "B" in answers
+    (model / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, letter]}))
+    assert HfEngine(settings(), model).answer(asks) == ["" if answer == "B" else answer for answer in answers]
+    (model / "generation_config.json").write_text("{")
+    with pytest.raises(SettingsError, match=r"generation_config\.json: cannot be read"):
+        HfEngine(settings(), model)
+
+
+def test_a_batch_that_does_not_fit_is_halved(answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is a little too small would end the evaluation; a request that is too large by itself costs itself."""
+    engine = HfEngine(settings(), answering.model)
+    asks = asks_of(engine, answering, 20)
+    expected: list[Any] = engine.answer(asks)
+    say = engine._say
+    batches = []
+
+    def with_little_memory(some: Sequence[Ask], prompts: Sequence[np.ndarray]) -> list[str]:
+        batches.append(len(some))
+        if len(some) > 4 or asks[7] in some:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return say(some, prompts)
+
+    monkeypatch.setattr(engine, "_say", with_little_memory)
+    answers = engine.answer(asks)
+    assert str(answers.pop(7)).startswith("does not fit the memory: ")
+    assert answers == expected[:7] + expected[8:]
+    assert max(batches) == 20
+
+
 def test_requests_that_cannot_be_put(answering: Any) -> None:
     """One question's trouble is not the others'."""
     engine = HfEngine(settings(), answering.model)
@@ -124,9 +170,8 @@ Library = Callable[[Any, Sequence[int], Sequence[Shown]], list[int]]
 
 
 @pytest.mark.parametrize("name", ["llava", "next-llama", "next-mistral", "qwen"])
-def test_every_family(demo_inputs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_every_family(demo_inputs: Any, tmp_path: Path, name: str) -> None:
     """Tiles, grids, positions in three dimensions, several pictures: each family answers as the library's own model."""
-    monkeypatch.setattr(hf_engine, "ANSWER_TOKENS", 6)
     folder = tmp_path / name
     if name == "llava":
         folder = demo_inputs.model
@@ -134,7 +179,7 @@ def test_every_family(demo_inputs: Any, tmp_path: Path, monkeypatch: pytest.Monk
         write_qwen(folder, ["Which colour does the shape have? It is red, a small kite above the sea."] * 20)
     else:
         write_llava_next(folder, demo_inputs.model, name.removeprefix("next-"))
-    engine = HfEngine(settings(), folder)
+    engine = HfEngine(settings(answer=6), folder)
     rng = np.random.default_rng(4)
     images = [Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)) for size in SIZES]
     pictures = [shown(engine, image, str(size)) for image, size in zip(images, SIZES, strict=True)]
@@ -183,4 +228,5 @@ def generated(library: Any, model: Any, engine: HfEngine, ask: Ask) -> str:
         suppress_tokens=list(range(model.vocabulary, library.get_output_embeddings().weight.shape[0])),
         **given,
     )
-    return engine.inputs.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
+    said = engine.inputs.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
+    return said if out[0, -1] == end else f"{said}…"

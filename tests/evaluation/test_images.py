@@ -58,8 +58,13 @@ def test_parquet(tmp_path: Path) -> None:
         (0, 0, 255),
     ]
     assert colour_of(ParquetImage(file, "image_2", 3)) == (255, 0, 0)
-    assert refusal(ParquetImage(file, "image_1", 3)) == f"image not found: column image_1, row 3 of {file}"
-    assert refusal(ParquetImage(file, "image_7", 0)) == f"image not found: column image_7, row 0 of {file}"
+    assert refusal(ParquetImage(file, "image_1", 3)) == f"image not found: no bytes in column image_1, row 3 of {file}"
+    assert refusal(ParquetImage(file, "image_7", 0)) == f"image not found: no bytes in column image_7, row 0 of {file}"
+    # As other tools write them again.
+    pq.write_table(pa.table({"image_1": [png("red")], "image_2": [{"path": "a.png"}], "image_3": [None]}), file)
+    for column in ("image_1", "image_2", "image_3"):
+        said = refusal(ParquetImage(file, column, 0))
+        assert said == f"image not found: no bytes in column {column}, row 0 of {file}"
 
 
 def test_base64(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def test_strict_takes_nothing_else(answer: str) -> None:
         "The answer is B. A cat would meow.",
         "B. dog\nThe answer is B.",
         "The answer is B\nbecause it barks",
+        "B. A dog",
+        "B. B. King",
+        "B. dog, not A cat",
+        "The answer is (B). (B) barks.",
     ],
 )
 def test_lenient_takes_labels_and_sentences(answer: str) -> None:
@@ -71,6 +75,16 @@ def test_lenient_takes_labels_and_sentences(answer: str) -> None:
         "(A), (B)",
         "(A)(B)",
         "A。猫\nB。狗",
+        "A。B。",
+        "(A) (B)",
+        "(A) or (B)",
+        "A. or B.",
+        "A. B. C. D.",
+        "A. and B",
+        "(B) is wrong, so (C)",
+        "The answer is A, B",
+        "The answer is A. B. C.",
+        "The answer is (A) or (B).",
     ],
 )
 def test_lenient_does_not_guess(answer: str) -> None:

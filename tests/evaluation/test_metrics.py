@@ -1,6 +1,7 @@
 """Metrics from answers alone: small tables worked out by hand, and answers that are not complete."""
 
 import json
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -61,6 +62,13 @@ def test_average_needs_all_four_columns() -> None:
     assert metrics.accuracy == {"clean": 100, "permutation": 100, "symbol": 100, "symbol+permutation": 0}
     assert metrics.average == 75
     assert (metrics.requests, metrics.exhaustive_requests) == (4, 4)
+
+
+def test_answers_that_were_cut_are_counted() -> None:
+    """Once for both columns: whoever sees them knows why the accuracy is low, and what to do."""
+    table = [replace(row, answer="I think that…") for row in TABLE[:2]] + TABLE[2:]
+    assert metrics_of(table).cut == 1
+    assert metrics_of(TABLE).cut == 0
 
 
 def test_results_as_written() -> None:

@@ -53,13 +53,21 @@ def test_too_few_options() -> None:
     assert reason(options("cat", " ", gold=0)) == "empty option"
 
 
-@pytest.mark.parametrize("text", ["A", "B", " C ", "A. cat", "(B) cat", "B) cat", "B.", "W", "W. E. B. Du Bois"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("A", "B", " C ", "A. cat", "(B) cat", "B) cat", "B.", "W", "W. E. B. Du Bois"),
+        *("A.cat", "B: cat", "(B)cat", "B.3", "A。猫", "B、猫", "B：猫", "（B）猫"),
+    ],
+)
 def test_options_that_read_as_symbols(text: str) -> None:
     """Whether `B` names the option B or the option whose text is B, nobody could tell."""
     assert reason(options("cat", text, "dog")) == "option reads as a symbol"
 
 
-@pytest.mark.parametrize("text", ["D", "U.S. history", "A cat", "a", "I", "Be", "S. aureus", "U. of X"])
+@pytest.mark.parametrize(
+    "text", ["D", "U.S. history", "A cat", "a", "I", "Be", "S. aureus", "U. of X", "A.D. 1066", "B.C.", "Be: on"]
+)
 def test_options_that_only_look_like_symbols(text: str) -> None:
     """Letters that none of three options has as its symbol are no trouble; leaving them out changes the accuracy."""
     assert reason(options("cat", text, "dog")) is None

@@ -13,7 +13,7 @@ from ards_ray.evaluation.benchmarks.gqa_ood import gqa_reader
 from ards_ray.evaluation.benchmarks.mmbench import mmbench_reader
 from ards_ray.evaluation.benchmarks.mmmu import read_mmmu
 from ards_ray.evaluation.benchmarks.plain import read_plain
-from ards_ray.evaluation.benchmarks.scienceqa import read_scienceqa, read_scienceqa_img
+from ards_ray.evaluation.benchmarks.scienceqa import read_scienceqa, read_scienceqa_img, read_scienceqa_text
 from ards_ray.evaluation.benchmarks.seed_bench import read_seed_bench
 from ards_ray.evaluation.prompts import LETTER, LETTER_CN, MMMU, PHRASE, Style
 from ards_ray.evaluation.question import NotEvaluated, Question, problem_of
@@ -30,6 +30,7 @@ class Benchmark:
 BENCHMARKS = {
     "scienceqa": Benchmark(read_scienceqa, LETTER),
     "scienceqa_img": Benchmark(read_scienceqa_img, LETTER),
+    "scienceqa_text": Benchmark(read_scienceqa_text, LETTER),
     "seed_bench": Benchmark(read_seed_bench, LETTER),
     "mmbench": Benchmark(mmbench_reader("mmbench_dev_20230712.tsv", "MMBench_DEV_EN.tsv"), LETTER),
     "mmbench_cn": Benchmark(mmbench_reader("mmbench_dev_cn_20231003.tsv", "MMBench_DEV_CN.tsv"), LETTER_CN),

@@ -46,6 +46,11 @@ def read_scienceqa_img(path: str) -> Loaded:
     return _read(path, lambda record: not isinstance(record, dict) or bool(record.get("image")))
 
 
+def read_scienceqa_text(path: str) -> Loaded:
+    """The questions of the test split that have no image. Arguments and errors as `read_scienceqa`."""
+    return _read(path, lambda record: not isinstance(record, dict) or not record.get("image"))
+
+
 def _read(path: str, wanted: Callable[[Any], bool]) -> Loaded:
     file = find_file(path, _PROBLEMS, "llava_test_CQM-A.json")
     content = read_json(file)

@@ -112,6 +112,12 @@ def test_images_alone(tmp_path: Path) -> None:
     assert [one.id for one in read(write(tmp_path, problems, ["2", "30"]), "scienceqa_img")] == ["30"]
 
 
+def test_texts_alone(tmp_path: Path) -> None:
+    """The questions without an image need no image folder."""
+    problems = {"2": problem(), "30": problem(image="image.png")}
+    assert [one.id for one in read(write(tmp_path, problems, ["2", "30"]), "scienceqa_text")] == ["2"]
+
+
 def test_what_is_not_evaluated(tmp_path: Path) -> None:
     """One bad problem costs one question, and says why."""
     problems = {
