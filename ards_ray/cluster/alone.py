@@ -5,6 +5,7 @@ from time import monotonic
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from ards_ray.cluster.failure import DEATHS, DEATHS_BLAMED, DEATHS_IN_A_ROW, is_alive
@@ -58,7 +59,7 @@ class LoneProxy:
                 if not is_alive(self._node):
                     continue
                 self._deaths += 1
-                if self._deaths >= DEATHS_IN_A_ROW:
+                if self._deaths % DEATHS_IN_A_ROW == 0 and not self._still_scores():
                     raise ArdsError(
                         f"the proxy's process died {self._deaths} times in a row, whatever it scored: {error}"
                     ) from error
@@ -71,6 +72,21 @@ class LoneProxy:
     def __exit__(self, *error: object) -> None:
         if self._actor is not None:
             ray.kill(self._actor)
+
+    def _still_scores(self) -> bool:
+        """Whether something that was scored before can be scored now."""
+        known = next((part for part in self.run.parts("signals") if part.details["ok"]), None)
+        if known is None:
+            return False
+        table = self.run.read_table(known.path, ["row", "status"])
+        row = table.filter(pc.equal(table["status"], "ok"))["row"][0].as_py()
+        self._start()
+        try:
+            ray.get(self._actor.score_alone.remote(known.name, [row]))
+        except DEATHS:
+            self._actor = None
+            return False
+        return True
 
     def _start(self) -> None:
         if self._actor is not None:

@@ -215,6 +215,8 @@ class _Holder:
         self.calls: dict[Any, tuple[_Lane, _Sent] | None] = {}
         self._node = ""
         self._deaths = self._deaths_loading = 0
+        # A request that was answered.
+        self._known: Sequence[Inquiry] = ()
 
     def has_work(self) -> bool:
         """Whether there is anything to ask."""
@@ -252,6 +254,9 @@ class _Holder:
         out = self.calls.pop(call)
         if out is not None:
             self._deaths = 0
+            if not self._known:
+                answered = zip(_inquiries(out[1]), came, strict=True)
+                self._known = [inquiry for inquiry, reply in answered if reply.error is None][:1]
             return out[1]
         self._deaths_loading = 0
         self._node, width = came
@@ -276,7 +281,8 @@ class _Holder:
         is_loaded = None not in lost
         self._deaths += is_loaded
         self._deaths_loading += not is_loaded
-        if self._deaths >= DEATHS_IN_A_ROW or self._deaths_loading >= DEATHS_LOADING:
+        often = is_loaded and self._deaths % DEATHS_IN_A_ROW == 0
+        if self._deaths_loading >= DEATHS_LOADING or (often and not self._still_answers()):
             doing = f"{self._deaths} times in a row, whatever it was asked"
             if not is_loaded:
                 doing = f"{self._deaths_loading} times while it loaded the model"
@@ -291,6 +297,19 @@ class _Holder:
         for lane, other in sent:
             lane.pieces.append(other)
         self.start()
+
+    def _still_answers(self) -> bool:
+        """Whether what was answered before can be answered now."""
+        if not self._known:
+            return False
+        actor = self._kind.remote(*self._arguments)
+        try:
+            ray.get(actor.reply.remote(self._known))
+        except ray.exceptions.RayError:
+            return False
+        finally:
+            ray.kill(actor)
+        return True
 
     def end(self) -> None:
         """End the process."""

@@ -14,8 +14,9 @@ DEATHS = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.e
 
 # What is worked on alone must kill its process so often before it is blamed.
 DEATHS_BLAMED = 2
-# So many deaths in a row, with nothing done between, are not because of what is worked on: to halve a shard or a wave
-# down to what kills takes ten or so.
+# After so many deaths in a row, with nothing done between, something is tried that was done before: only if that kills
+# as well it is not because of what is worked on. To halve a shard or a wave down to what kills takes ten deaths or so;
+# many that share a picture take more.
 DEATHS_IN_A_ROW = 32
 
 

@@ -73,11 +73,13 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
         job = Job(run, settings, state, console, checkpoint_digest(folder), asked_device)
         conversation_inputs = inputs.conversations_inputs(settings, digests)
         _check_other_runs(job)
-        _refuse_changes(job, conversation_inputs)
+        unseen = _refuse_changes(job, conversation_inputs)
         check_nodes(run, settings, job.model)
         if fresh:
             start_over(run)
+            unseen = []
         parts = write_conversations(job, conversation_inputs)
+        _refuse_changed_images(job, unseen)
         _write_config(run, settings)
         signals = write_signals(job, parts, retry_failed)
         reasons = _check_failures(job, parts, signals)
@@ -119,12 +121,16 @@ def _write_config(run: RunDirectory, settings: Settings) -> None:
         run.write_bytes(CONFIG_FILE, content)
 
 
-def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
-    """Refuse a change that would throw signals away, and image files that changed since they were scored."""
+def _refuse_changes(job: Job, conversation_inputs: Inputs) -> Sequence[Part]:
+    """Refuse a change that would throw signals away, and image files that changed since they were scored.
+
+    Returns:
+        Signals whose part of the conversations is lost, so that their images cannot be looked at yet.
+    """
     before = job.state.stages.get("signals")
     signals = [part for part in job.run.parts("signals") if before and part.fingerprint == before.fingerprint]
     if not signals:
-        return
+        return []
     recorded = job.state.stages["conversations"].fingerprint
     differences = job.state.differences("conversations", conversation_inputs)
     differences += job.state.differences("signals", signals_inputs(job, recorded))
@@ -134,13 +140,16 @@ def _refuse_changes(job: Job, conversation_inputs: Inputs) -> None:
             + "\n  ".join(differences)
             + "\nname another output, or throw the run away with --fresh"
         )
-    # Where a part of the conversations is lost, its images are looked at when it is there again.
     there = {part.name for part in job.run.parts("conversations")}
-    known = [part for part in signals if part.name in there]
+    _refuse_changed_images(job, [part for part in signals if part.name in there])
+    return [part for part in signals if part.name not in there]
+
+
+def _refuse_changed_images(job: Job, signals: Sequence[Part]) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
-        changed = list(pool.map(lambda part: images_changed(job.run, job.settings, part), known))
+        changed = list(pool.map(lambda part: images_changed(job.run, job.settings, part), signals))
     if any(changed):
-        names = ", ".join(part.name for part, differs in zip(known, changed, strict=True) if differs)
+        names = ", ".join(part.name for part, differs in zip(signals, changed, strict=True) if differs)
         raise RunChanged(
             f"{job.run.url}: image files changed since they were scored, in the shards {names}; "
             "name another output, or throw the run away with --fresh"

@@ -33,6 +33,7 @@ def score_shards(
     run: RunDirectory,
     settings: Settings,
     shards: Mapping[str, Sequence[int] | None],
+    total: int,
     workers: Workers,
     model: str,
     stage: str,
@@ -47,6 +48,8 @@ def score_shards(
         run: The run.
         settings: The run's settings, nothing `auto` in them.
         shards: Names of the shards and the rows to score in each, None for all.
+        total: How many shards the run has. Those that kill their process are the last ones left of an interrupted
+            run, and no more of them are tolerated in one start than in several.
         workers: The pool.
         model: Digest of the checkpoint.
         stage: The stage's fingerprint.
@@ -57,9 +60,9 @@ def score_shards(
         Exception: what a shard raised.
     """
     left = dict(shards)
+    tolerated = max(LOST_SHARDS, int(LOST_SHARE * total))
     while left:
         before, lost = len(left), _lost_nodes()
-        tolerated = max(LOST_SHARDS, int(LOST_SHARE * len(left)))
         died: Exception | None = None
         try:
             for row in _pipeline(run, settings, left, workers, model, stage, earlier, tolerated).iter_rows():

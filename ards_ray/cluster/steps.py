@@ -132,7 +132,7 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
         earlier = job.earlier_rows(stage_inputs)
         with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
             job.run.discard("signals", keep=stage)
-            for row in score_shards(job.run, job.settings, shards, workers, job.model, stage, earlier):
+            for row in score_shards(job.run, job.settings, shards, len(parts), workers, job.model, stage, earlier):
                 del shards[row["name"]]
                 progress.advance(row["conversations"])
             with LoneProxy(job.run, job.settings, workers, job.model, stage) as proxy:
@@ -142,8 +142,8 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
                     say(job.console, f"{name}: {row['killed']} of its conversations kill the process that scores them.")
                     progress.advance(row["conversations"])
     signals = job.run.parts("signals")
-    if [part.name for part in signals] != [part.name for part in parts]:
-        raise ArdsError(f"{job.run.url}: signals and conversations are not of the same shards; run `ards-ray verify`")
+    if [(part.name, part.rows) for part in signals] != [(part.name, part.rows) for part in parts]:
+        raise ArdsError(f"{job.run.url}: signals and conversations are not of the same rows; run `ards-ray verify`")
     return signals
 
 

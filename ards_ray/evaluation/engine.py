@@ -7,8 +7,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image
-from transformers import GenerationConfig
-from transformers.utils import GENERATION_CONFIG_NAME
 
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
@@ -158,12 +156,16 @@ def _answer_ids(inputs: ProxyInputs, text: str) -> np.ndarray:
 
 
 def _stated_ends(folder: Path) -> Sequence[int]:
-    if not (folder / GENERATION_CONFIG_NAME).is_file():
+    file = folder / "generation_config.json"
+    if not file.is_file():
         return ()
+    # Imported late: it takes a second that the driver need not wait.
+    from transformers import GenerationConfig
+
     try:
         ends = GenerationConfig.from_pretrained(folder).eos_token_id
     except (OSError, ValueError, TypeError) as error:
-        raise SettingsError(f"{folder / GENERATION_CONFIG_NAME}: cannot be read ({error})") from error
+        raise SettingsError(f"{file}: cannot be read ({error})") from error
     return [ends] if isinstance(ends, int) else ends or ()
 
 

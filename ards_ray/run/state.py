@@ -30,9 +30,13 @@ def versions() -> dict[str, str]:
 
 
 def start_over(run: RunDirectory) -> None:
-    """Throw away what a run holds. Its run file says so first: killed in between, it is a run with nothing done."""
-    run.write_json(RUN_FILE, {"schema_version": SCHEMA_VERSION, "stages": {}, "versions": versions()})
+    """Throw away what a run holds.
+
+    Its run file says so last: killed in between, it is a run of which files are gone, and what made those that are left
+    is known. With an empty run file they would pass for new ones.
+    """
     run.clear()
+    run.write_json(RUN_FILE, {"schema_version": SCHEMA_VERSION, "stages": {}, "versions": versions()})
 
 
 class RunState:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ards_ray import schema
 from ards_ray.config import Settings
 from ards_ray.corpus.formats import FORMATS
-from ards_ray.errors import reason_of
+from ards_ray.errors import ArdsError, reason_of
 from ards_ray.proxy.family import ProxyModel
 from ards_ray.proxy.scoring import score_sequences
 from ards_ray.proxy.sequence import SequenceScore, TokenSequence
@@ -91,7 +91,8 @@ def write_signals(
     """Write the signals part of a shard.
 
     Rows stand by format, each format a row group, so that one format's vectors can be read alone. Where the part is
-    there already its other rows are kept: that is how failed rows are scored again.
+    there already its other rows are kept: that is how failed rows are scored again. Its entry may be gone, if a process
+    was killed over it, but the file is whole and of this stage: others were deleted when the stage began.
 
     Args:
         run: The run.
@@ -102,17 +103,23 @@ def write_signals(
         started: When work on the part began.
         splits: How often something was computed in halves because it could not be computed whole.
         taken: Rows that come from another run.
+
+    Raises:
+        ArdsError: the part that has the other rows is gone.
     """
     path = f"signals/{name}.parquet"
-    before = run.part(path)
-    if before is not None and before.fingerprint == stage and run.exists(path):
-        kept = run.read_table(path)
-        kept = kept.filter(pc.invert(pc.is_in(kept["row"], table["row"])))
-        if kept.num_rows:
-            splits += before.details["splits"]
-            taken += before.details["taken"]
-            table = pa.concat_tables([kept, table])
     conversations = run.read_table(f"conversations/{name}.parquet", ["row", "format", "image", "source"])
+    if table.num_rows < conversations.num_rows and run.exists(path):
+        kept = run.read_table(path)
+        before = run.part(path)
+        table = pa.concat_tables([kept.filter(pc.invert(pc.is_in(kept["row"], table["row"]))), table])
+        splits += before.details["splits"] if before else 0
+        taken += before.details["taken"] if before else 0
+    if table.num_rows != conversations.num_rows:
+        raise ArdsError(
+            f"{run.url}/{path}: scored {table.num_rows} of {conversations.num_rows} conversations, and the part with "
+            "the others is gone; run the same command again"
+        )
     images = image_files_digest(settings, conversations, table.filter(pc.equal(table["status"], "ok"))["row"])
     details = {"splits": splits, "taken": taken, "images": images}
     return write_signals_table(run, path, _by_format(table, conversations), stage, started, details)

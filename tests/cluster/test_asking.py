@@ -88,14 +88,11 @@ def test_questions_that_harm_their_process_cost_themselves(
     local_ray: None, monkeypatch: pytest.MonkeyPatch, harm: Callable[[], None], reason: str
 ) -> None:
     """A picture that a library stumbles over would end the evaluation, and again whenever it is tried."""
-    killers = ("3", "4")
-    monkeypatch.setattr(
-        asking, "Replica", replica(lambda prompt: any(f"Question {killer}?" in prompt for killer in killers), harm=harm)
-    )
+    monkeypatch.setattr(asking, "Replica", replica(lambda prompt: "Question 3?" in prompt, harm=harm))
     examination, kept = examined(12)
-    assert examination.failed() == [NotEvaluated(id, reason) for id in killers]
+    assert examination.failed() == [NotEvaluated("3", reason)]
     # Each is asked in the given order, where the first is right, and in the other one, where it is wrong.
-    others = [str(number) for number in range(12) if str(number) not in killers]
+    others = [str(number) for number in range(12) if number != 3]
     answers = [answer for together in kept for answer in together]
     assert sorted(id for id, _ in answers) == sorted(4 * others)
     assert len(set(answers)) == len(answers)
@@ -107,6 +104,18 @@ def test_questions_that_harm_their_process_cost_themselves(
         for attack, correct in ((pair[0], True), (pair[1], True), (pair[1], False))
     ]
     assert max(len({id for id, _ in together}) for together in kept) == WIDTH // asking.LANES
+
+
+def test_many_killers_in_a_row_end_nothing(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty questions about one picture that a library stumbles over: the others are answered all the same."""
+    monkeypatch.setattr(asking, "DEATHS_IN_A_ROW", 4)
+    killers = ("6", "7")
+    monkeypatch.setattr(
+        asking, "Replica", replica(lambda prompt: any(f"Question {killer}?" in prompt for killer in killers))
+    )
+    examination, _ = examined(8)
+    assert [one.id for one in examination.failed()] == list(killers)
+    assert len({row.question for row in examination.answers()}) == 6
 
 
 @pytest.mark.parametrize(("loads", "times"), [(True, 4), (False, 3)])

@@ -1,0 +1,85 @@
+"""Shards scored alone whose conversations kill the process: real processes, with a rule in the place of the proxy."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import ray
+
+from ards_ray.cluster import alone
+from ards_ray.cluster.alone import LoneProxy, score_alone
+from ards_ray.cluster.resources import Workers
+from ards_ray.config import Settings
+from ards_ray.errors import ArdsError
+from ards_ray.run.directory import RunDirectory
+from ards_ray.stages.score import signals_table, write_signals
+
+WIDTH = 2
+STAGE = "stage"
+ROWS = range(5)
+
+
+def proxy(is_deadly: Callable[[int], bool]) -> type:
+    """A proxy actor whose losses are all 1, and that dies of some rows."""
+
+    # Within a function: so it travels to the process by value.
+    class Fragile:
+        def __init__(self, *arguments: Any):
+            pass
+
+        def place(self) -> tuple[str, int]:
+            return ray.get_runtime_context().get_node_id(), WIDTH
+
+        def score_alone(self, name: str, rows: list[int]) -> tuple[pa.Table, int]:
+            if any(map(is_deadly, rows)):
+                os._exit(1)
+            return scored(rows), 0
+
+    return Fragile
+
+
+def scored(rows: Any) -> pa.Table:
+    fine = {"status": "ok", "vector": [0.5] * WIDTH, "clean_loss": 1.0}
+    return signals_table([{"row": row, **fine} for row in rows], WIDTH)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    """A run with a shard that is to be scored, and one that was."""
+    run = RunDirectory(str(tmp_path))
+    for name, rows in (("part-00000", ROWS), ("part-00001", range(100, 102))):
+        rest = {"format": "text", "image": None, "source": "a.json"}
+        conversations = pa.Table.from_pylist([{"row": row, **rest} for row in rows])
+        run.write_table(f"conversations/{name}.parquet", conversations, "", 0.0)
+    write_signals(run, Settings(), "part-00001", scored(range(100, 102)), STAGE, 0.0, splits=0)
+    return run
+
+
+def scored_alone(run: RunDirectory) -> dict[str, Any]:
+    with LoneProxy(run, Settings(), Workers(1, cpus=1, gpus=0), "", STAGE) as lone:
+        return score_alone(lone, "part-00000", ROWS)
+
+
+def test_many_killers_in_a_row_end_nothing(local_ray: None, run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dozen conversations about one picture lie in one shard: the job would end there at every start."""
+    monkeypatch.setattr(alone, "DEATHS_IN_A_ROW", 3)
+    monkeypatch.setattr(alone, "ProxyActor", proxy(lambda row: 2 <= row < 4))
+    assert scored_alone(run)["killed"] == 2
+    rows = run.read_columns(run.parts("signals"), ["row", "status"]).to_pylist()
+    found = {row["row"]: row["status"] for row in rows}
+    assert {row for row, status in found.items() if status == "failed"} == {2, 3}
+    assert found.keys() == {*ROWS, 100, 101}
+
+
+def test_a_proxy_that_dies_of_everything_ends_the_job(
+    local_ray: None, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a broken driver every conversation would be called deadly, one after the other."""
+    monkeypatch.setattr(alone, "DEATHS_IN_A_ROW", 4)
+    monkeypatch.setattr(alone, "ProxyActor", proxy(lambda row: True))
+    with pytest.raises(ArdsError, match="died 4 times in a row, whatever it scored"):
+        scored_alone(run)
+    assert [part.name for part in run.parts("signals")] == ["part-00001"]
