@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Literal
 
-PATIENCE = 300.0
+PATIENCE = 540.0
 SITE = Path(__file__).parent / "faults" / "site"
 Point = Literal[
     "before the temporary file",

@@ -133,6 +133,12 @@ def test_a_changed_image_is_refused(copied: Path, job: Any, demo_inputs: Any, tm
     outcome = job(copied, "--images", images)
     assert outcome.code == 2, outcome.text
     assert "image files changed" in outcome.text
+    # With the conversations lost as well they are looked at as soon as those are there again.
+    for file in [*copied.glob("conversations/*"), *copied.glob("manifest/conversations-*")]:
+        file.unlink()
+    outcome = job(copied, "--images", images)
+    assert outcome.code == 2, outcome.text
+    assert "image files changed" in outcome.text
     assert times(copied) == before
 
 

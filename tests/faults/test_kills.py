@@ -1,13 +1,16 @@
 """`kill -9` at any moment: the same command goes on, and comes to what it would have come to."""
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from drivers import Driver, Drivers, Fault, finished_parts
+from tables import read_table
 
 POINTS = ("before the temporary file", "after the temporary file", "after the rename", "before the manifest entry")
 # Tables whose finished parts no kill may touch.
@@ -95,6 +98,32 @@ def test_kills_at_random_moments(
     run = tmp_path / "run"
     assert kill_at_random(select, run, kills, seed, longest) == 0
     assert_same(run, "driver killed at random moments", kills, "what was in flight")
+
+
+def test_an_actor_is_killed_over_a_retry(
+    drivers: Drivers, select: Callable[..., Driver], small: Any, undisturbed: Path, tmp_path: Path, verify, note
+) -> None:
+    """The other conversations of a shard would be gone with the part that holds them, and nobody would know."""
+    images = Path(shutil.copytree(small.images, tmp_path / "images"))
+    part, name = next(
+        (file.stem, names[0])
+        for file in sorted((undisturbed / "conversations").glob("part-*.parquet"))
+        if len(names := pq.read_table(file)["image"].unique().drop_null().to_pylist()) > 1
+    )
+    (images / name).rename(tmp_path / "missing")
+    run = tmp_path / "run"
+    options = ("--images", images, "--set", "limits.failed_fraction=0.5")
+    driver = select(run, *options)
+    assert driver.wait() == 0, driver.text
+    (tmp_path / "missing").rename(images / name)
+    drivers.plan(Fault("after the temporary file", f"signals/{part}"))
+    driver = select(run, *options, "--retry-failed")
+    assert driver.wait() == 0, driver.text
+    found, wanted = read_table(run, "signals"), read_table(undisturbed, "signals")
+    assert found["row"].to_pylist() == wanted["row"].to_pylist()
+    assert set(found["status"].to_pylist()) == {"ok"}
+    assert verify(run) == ""
+    note("actor killed while it scores failed conversations again", 1, 0, "its shards in flight")
 
 
 def test_an_actor_is_killed(drivers: Drivers, select: Callable[..., Driver], tmp_path: Path, assert_same) -> None:

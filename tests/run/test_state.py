@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from ards_ray.errors import ArdsError, RunChanged
 from ards_ray.run.directory import RunDirectory
-from ards_ray.run.state import RunState
+from ards_ray.run.state import RunState, start_over
 
 INPUTS: dict[str, Any] = {"version": 1, "attacks": {"noise": True}, "seed": 42}
 CHANGED: dict[str, Any] = {"version": 1, "attacks": {"noise": False}, "seed": 42}
@@ -31,6 +32,30 @@ def test_a_stage_is_done_when_it_has_finished_with_the_same_inputs(run: RunDirec
     assert not RunState(run).is_done("clusters", INPUTS)
     state.start("signals", INPUTS)
     assert not RunState(run).is_done("signals", INPUTS)
+
+
+@pytest.mark.parametrize("interrupted", ["write_bytes", "delete"])
+def test_starting_over_can_be_interrupted(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, interrupted: str) -> None:
+    """Signals of before whose stage nobody knows any more would pass for those of the changed pictures."""
+    state = RunState(run)
+    stage = state.start("signals", INPUTS)
+    for number in range(3):
+        run.write_table(f"signals/part-{number:05d}.parquet", pa.table({"row": [number]}), stage, 0.0)
+    state.finish("signals", 1.5)
+
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, interrupted, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            start_over(run)
+    assert run.parts("signals") == []
+    state = RunState(run)
+    assert state.differences("signals", CHANGED)
+    assert state.reopen_incomplete() == ["signals"]
+    start_over(run)
+    assert RunState(run).stages == {}
 
 
 def test_differences_to_the_stage_as_it_was_started(run: RunDirectory) -> None:
