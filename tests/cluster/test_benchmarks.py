@@ -42,7 +42,8 @@ def write_all(folder: Path, records: dict[str, list[dict[str, Any]]], images: Pa
             writer.writerow(["index", "question", "hint", "A", "B", "C", "D", "answer", "image"])
             for id, one in zip(IDS, records[name], strict=True):
                 encoded = base64.b64encode((images / one["image"]).read_bytes()).decode()
-                writer.writerow([id, one["question"], "", *one["options"], "ABCD"[one["answer"]], encoded])
+                options = [*one["options"], "", ""][:4]
+                writer.writerow([id, one["question"], "", *options, "ABCD"[one["answer"]], encoded])
 
     columns: dict[str, list[Any]] = {
         "id": list(IDS),
