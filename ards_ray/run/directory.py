@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import posixpath
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,8 @@ FILES = (
     "results.json",
     "results.md",
 )
+# The manifest may come from elsewhere, and what it names is read and deleted: nothing else may stand there.
+_PART_PATH = re.compile(rf"({'|'.join(TABLES)})/[a-z0-9-]+\.parquet")
 THREADS = 16
 # Above a shard's vectors of one format, so that they lie in one page.
 PAGE_BYTES = 1 << 27
@@ -138,8 +141,9 @@ class RunDirectory:
         """Make the folder.
 
         Raises:
-            SettingsError: the folder holds something that is no run, or cannot be made.
+            SettingsError: the folder holds something that is no run, cannot be made, or leads out of itself by a link.
         """
+        self._refuse_links()
         info = self.location.info()
         if info.type == pafs.FileType.File:
             raise SettingsError(f"{self.url}: the output is a file; name a folder")
@@ -294,13 +298,13 @@ class RunDirectory:
     def _part(self, entry: str) -> Part:
         try:
             part = Part(**self.read_json(entry))
-            inside = _entry(part.path) == entry and ".." not in part.path.split("/")
+            inside = _entry(part.path) == entry and (part.path in FILES or _PART_PATH.fullmatch(part.path))
         except (TypeError, AttributeError) as error:
             raise ArdsError(
                 f"{self.url}/{entry}: damaged ({error}); delete it and run the same command again"
             ) from error
         if not inside:
-            raise ArdsError(f"{self.url}/{entry}: names {part.path}, which is not in the run; delete it")
+            raise ArdsError(f"{self.url}/{entry}: names {part.path}, which is not in the run; delete this entry")
         return part
 
     @contextmanager
@@ -389,7 +393,12 @@ class RunDirectory:
 
         Returns:
             Finished files that are missing or of another size than they were written with, and what is wrong.
+
+        Raises:
+            ArdsError: the manifest is damaged, or names what is not in the run.
+            SettingsError: a folder of the run leads out of it by a link.
         """
+        self._refuse_links()
         sizes, finished = self.sizes(), self.finished()
         for path in sizes.keys() - {part.path for part in finished}:
             if path.endswith(".parquet") and path.split("/")[0] in TABLES:
@@ -401,6 +410,15 @@ class RunDirectory:
                     if TEMPORARY.search(name):
                         os.unlink(os.path.join(path, name))
         return [(part, problem) for part in finished if (problem := part.size_problem(sizes.get(part.path)))]
+
+    def _refuse_links(self) -> None:
+        """Refuse folders of the run that are links: what lies where they lead would be taken for the run's."""
+        for folder in (MANIFEST, *TABLES):
+            path = (self.location / folder).path
+            if self.location.is_local and os.path.islink(path):
+                raise SettingsError(
+                    f"{path}: a symbolic link; put the folder itself there, or name another output for the run"
+                )
 
     def delete(self, path: str) -> None:
         if self.exists(path):
