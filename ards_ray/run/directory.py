@@ -141,9 +141,19 @@ class RunDirectory:
         """Make the folder.
 
         Raises:
-            SettingsError: the folder holds something that is no run, cannot be made, or leads out of itself by a link.
+            SettingsError: the folder holds something that is no run, cannot be made or looked into, or leads out of
+                itself by a link.
         """
         self._refuse_links()
+        try:
+            self._refuse_foreign()
+            self.location.filesystem.create_dir(self.location.path, recursive=True)
+        except OSError as error:
+            raise SettingsError(
+                f"{self.url}: the output folder cannot be made or looked into ({error}); name another"
+            ) from error
+
+    def _refuse_foreign(self) -> None:
         info = self.location.info()
         if info.type == pafs.FileType.File:
             raise SettingsError(f"{self.url}: the output is a file; name a folder")
@@ -155,10 +165,6 @@ class RunDirectory:
                 raise SettingsError(
                     f"{self.url}: the output folder holds something else ({', '.join(foreign[:3])}); name another"
                 )
-        try:
-            self.location.filesystem.create_dir(self.location.path, recursive=True)
-        except OSError as error:
-            raise SettingsError(f"{self.url}: the output folder cannot be made ({error})") from error
 
     def exists(self, path: str) -> bool:
         return (self.location / path).exists()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -287,6 +288,31 @@ def test_a_file_as_output_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be made"):
         RunDirectory(str(tmp_path / "file" / "below")).prepare()
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("output", ["locked", "locked/run"])
+def test_a_folder_that_may_not_be_entered_is_refused(output: str) -> None:
+    """On shared machines folders are others': a wrong output would pass for a failure, and name no way out."""
+    # Root enters everything, so it becomes somebody else; pytest's own folders are root's alone.
+    script = (
+        "import os, sys\n"
+        "from ards_ray.errors import SettingsError\n"
+        "from ards_ray.run.directory import RunDirectory\n"
+        "if not os.getuid():\n"
+        "    os.setuid(65534)\n"
+        "try:\n"
+        "    RunDirectory(sys.argv[1]).prepare()\n"
+        "except SettingsError as error:\n"
+        "    print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.mkdir(f"{folder}/locked", mode=0)
+        path = f"{folder}/{output}"
+        ended = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{path}: the output folder cannot be made or looked into" in ended.stdout
+    assert "name another" in ended.stdout
 
 
 @pytest.mark.parametrize("url", ["nonsense://somewhere/run", "memory"])
