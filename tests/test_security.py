@@ -119,3 +119,25 @@ def test_names_of_a_corpus_do_not_steer_the_terminal() -> None:
     assert "\x1b" not in text
     assert "\r" not in text
     assert "[red]gone[/red]" in text
+
+
+@pytest.mark.parametrize("command", ["verify", "status"])
+def test_errors_do_not_steer_the_terminal(tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run from elsewhere could clear the screen of whoever looks at it, or write what is not so."""
+    run = RunDirectory(str(tmp_path))
+    run.write_json("run.json", {"schema_version": "\u001b[2J\u009b31m\rSound", "stages": {}})
+    assert main([command, run.url]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith(f"error: {run.url}: made with schema version ")
+    assert text.endswith("start over with --fresh\n")
+    assert not {"\x1b", "\x9b", "\r"} & set(text)
+
+
+def test_errors_keep_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a file is wrong is told in several lines; as one nobody could read it."""
+    config = tmp_path / "config.yaml"
+    config.write_text("seed: [1\noutput: }")
+    assert main(["select", "--config", str(config), "--print-config"]) == 2
+    text = capsys.readouterr().err
+    assert len(text.splitlines()) > 2
+    assert "\N{REPLACEMENT CHARACTER}" not in text
