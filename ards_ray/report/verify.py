@@ -17,7 +17,7 @@ from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import ANSWERS, RECORDED
 from ards_ray.report.evaluation import ANSWERS_FILE
 from ards_ray.report.progress import StageProgress
-from ards_ray.report.summary import SUMMARY
+from ards_ray.report.summary import SUMMARY, summary_problem
 from ards_ray.report.tables import say
 from ards_ray.run.directory import RUN_FILE, THREADS, Part, RunDirectory, stage_of
 from ards_ray.run.fingerprint import fingerprint
@@ -268,6 +268,9 @@ def _sum_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> 
     if not is_current(state, signals, "mixture") or not run.exists(SUMMARY):
         return
     summary = run.read_json(SUMMARY)
+    if problem := summary_problem(summary):
+        yield Problem(SUMMARY, f"damaged ({problem})")
+        return
     information = run.read_columns(_parts(parts, "information"), ["member", "selected"])
     mixture = [part for part in parts if part.table == "mixture"]
     failures = next((part for part in parts if part.path == FAILURES), None)

@@ -9,7 +9,7 @@ import posixpath
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,6 +23,7 @@ from pyarrow import fs as pafs
 
 from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
+from ards_ray.run.shape import shape_problem
 from ards_ray.storage.atomic import TEMPORARY, whole_file
 from ards_ray.storage.location import locate
 
@@ -43,6 +44,26 @@ FILES = (
 )
 # The manifest may come from elsewhere, and what it names is read and deleted: nothing else may stand there.
 _PART_PATH = re.compile(rf"({'|'.join(TABLES)})/[a-z0-9-]+\.parquet")
+# What a manifest entry holds, and for some tables and files what its `details` do.
+_ENTRY = {
+    "path": str,
+    "rows": int,
+    "bytes": int,
+    "sha256": str,
+    "fingerprint": str,
+    "seconds": int | float,
+    "details": dict,
+    "vectors": list,
+}
+_DETAILS: Mapping[str, Mapping[str, type]] = {
+    "conversations": {"formats": dict},
+    "signals": {
+        **dict.fromkeys(("ok", "failed", "splits", "taken", "width"), int),
+        **dict.fromkeys(("reasons", "formats", "scored", "attacked"), dict),
+        "images": str,
+    },
+    "failures": {"reasons": dict},
+}
 THREADS = 16
 # Above a shard's vectors of one format, so that they lie in one page.
 PAGE_BYTES = 1 << 27
@@ -278,7 +299,11 @@ class RunDirectory:
         return part
 
     def parts(self, table: str) -> list[Part]:
-        """The finished parts of a table, by path."""
+        """The finished parts of a table, by path.
+
+        Raises:
+            ArdsError: an entry of the manifest is damaged, or names what is not in the run.
+        """
         return self._entries(f"{table}-part-")
 
     def _entries(self, prefix: str) -> list[Part]:
@@ -298,20 +323,24 @@ class RunDirectory:
         return [(times.get(posixpath.basename(_entry(part.path))) or 0) / 1e9 for part in parts]
 
     def part(self, path: str) -> Part | None:
-        """The manifest entry of one file, or None where it is not finished."""
+        """The manifest entry of one file, or None where it is not finished.
+
+        Raises:
+            ArdsError: the entry is damaged, or names what is not in the run.
+        """
         return self._part(_entry(path)) if self.exists(_entry(path)) else None
 
     def _part(self, entry: str) -> Part:
-        try:
-            part = Part(**self.read_json(entry))
-            inside = _entry(part.path) == entry and (part.path in FILES or _PART_PATH.fullmatch(part.path))
-        except (TypeError, AttributeError) as error:
-            raise ArdsError(
-                f"{self.url}/{entry}: damaged ({error}); delete it and run the same command again"
-            ) from error
-        if not inside:
-            raise ArdsError(f"{self.url}/{entry}: names {part.path}, which is not in the run; delete this entry")
-        return part
+        content = self.read_json(entry)
+        problem = shape_problem(content, _ENTRY) or shape_problem(
+            content["details"], _DETAILS.get(table_of(content["path"]), {})
+        )
+        if problem:
+            raise ArdsError(f"{self.url}/{entry}: damaged ({problem}); delete it and run the same command again")
+        path = content["path"]
+        if _entry(path) != entry or not (path in FILES or _PART_PATH.fullmatch(path)):
+            raise ArdsError(f"{self.url}/{entry}: names {path}, which is not in the run; delete this entry")
+        return Part(**{key: content[key] for key in _ENTRY})
 
     @contextmanager
     def open_table(self, path: str) -> Iterator[pq.ParquetFile]:
@@ -375,7 +404,7 @@ class RunDirectory:
         self.delete(part.path)
 
     def finished(self) -> list[Part]:
-        """All finished files, by path."""
+        """All finished files, by path; see `parts`."""
         return self._entries("")
 
     def sizes(self) -> dict[str, int]:

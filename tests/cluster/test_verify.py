@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -109,6 +110,10 @@ def spoil_weight(run: Path) -> None:
     rewrite(run, "subgroups/subgroups.parquet", lambda table: set_value(table, "weight", 0.9))
 
 
+def empty_summary(run: Path) -> None:
+    (run / "summary.json").write_text("{}")
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit flipped": (flip, f"{SIGNALS}: its checksum is not the manifest's"),
     "cut": (cut, f"{SIGNALS}: "),
@@ -119,6 +124,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "clusters/part-00000.parquet: made with other settings",
     ),
     "rows": (lambda run: entry(run, "signals-part-00001.json", rows=1), f"{SIGNALS}: "),
+    "an empty summary": (empty_summary, "summary.json: damaged ('conversations' is missing"),
     "a sum": (change_summary, "summary.json: selected: "),
     "inputs": (change_run_file, "run.json: the fingerprint of signals is not that of its inputs"),
     "a row twice": (repeat_row, f"{SIGNALS}: row "),
@@ -148,6 +154,34 @@ def test_what_is_wrong_is_found_and_named(
     code, text = check("verify", copied)
     assert code == 1, text
     assert f"{copied}/{named}" in text
+
+
+def test_files_of_another_shape_are_named(copied: Path, check: Callable[..., tuple[int, str]]) -> None:
+    """A traceback names no file, and whoever looks after a run by a script gets nothing to go by."""
+    entry(copied, "signals-part-00001.json", details={})
+    for command in ("verify", "status"):
+        code, text = check(command, copied)
+        assert code == 1
+        assert f"error: {copied}/manifest/signals-part-00001.json: damaged ('ok' is missing" in text
+    (copied / "run.json").write_text("[]")
+    for command in ("verify", "status"):
+        code, text = check(command, copied)
+        assert code == 1
+        assert f"error: {copied}/run.json: damaged (it is no object)" in text
+
+
+def test_a_summary_of_another_shape_is_named_and_made_again(copied: Path, job: Any) -> None:
+    """The job that finds it would end in a traceback at every start."""
+    before = (copied / "summary.json").read_bytes()
+    empty_summary(copied)
+    outcome = job(copied)
+    assert outcome.code == 1
+    assert f"error: {copied}/summary.json: damaged ('conversations' is missing" in outcome.text
+    (copied / "summary.json").unlink()
+    assert job(copied).code == 0
+    keys = ("conversations", "selected", "mixture", "subgroups")
+    again = json.loads((copied / "summary.json").read_text())
+    assert [again[key] for key in keys] == [json.loads(before)[key] for key in keys]
 
 
 def test_no_run(tmp_path: Path, check: Callable[..., tuple[int, str]]) -> None:
