@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from ards_ray.cli import main
 from ards_ray.run.directory import RunDirectory
@@ -154,6 +155,76 @@ def test_what_is_wrong_is_found_and_named(
     code, text = check("verify", copied)
     assert code == 1, text
     assert f"{copied}/{named}" in text
+
+
+LOST = [
+    "conversations/part-00001.parquet",
+    "signals/part-00000.parquet",
+    "signals/part-00003.parquet",
+    "clusters/centroids.parquet",
+    "clusters/part-00000.parquet",
+    "subgroups/members.parquet",
+    "scores/part-00000.parquet",
+    "mixture.json",
+]
+
+
+def without_entry(run: Path, path: str) -> None:
+    (run / "manifest" / f"{path.rsplit('.', 1)[0].replace('/', '-')}.json").unlink()
+
+
+@pytest.mark.parametrize("path", LOST)
+def test_what_is_lost_with_its_entry_is_named_and_nothing_else(
+    copied: Path, check: Callable[..., tuple[int, str]], path: str
+) -> None:
+    """Of a copy that broke off nothing tells that there was more; and whoever deletes sound files that are named
+    throws away what was scored."""
+    without_entry(copied, path)
+    code, text = check("verify", copied)
+    assert code == 1
+    assert f"{copied}/{path}: not in the manifest" in text
+    assert "1 problems" in text
+    (copied / path).unlink()
+    code, text = check("verify", copied)
+    assert code == 1
+    assert f"{copied}/{path}: missing, and no longer in the manifest" in text
+    assert "1 problems" in text
+
+
+def test_a_lost_file_that_nothing_tells_of_is_counted(copied: Path, check: Callable[..., tuple[int, str]]) -> None:
+    """The last of a table's parts leaves no gap, and the run would pass for sound without it."""
+    for folder in ("conversations", "signals"):
+        path = f"{folder}/part-00003.parquet"
+        without_entry(copied, path)
+        (copied / path).unlink()
+    code, text = check("verify", copied)
+    assert code == 1
+    assert f"{copied}/run.json: conversations finished 4 files, and the manifest names 3" in text
+    assert f"{copied}/run.json: signals finished 4 files, and the manifest names 3" in text
+    assert "2 problems" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "missing"),
+        ("{", "not the settings of a run (while parsing"),
+        ("", "not the settings of a run (it is no object)"),
+        ("seed: 42", "not the settings of a run ('corpus' is missing"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_named_and_written_again(
+    copied: Path, check: Callable[..., tuple[int, str]], job: Any, content: str | None, problem: str
+) -> None:
+    """They tell how the mixture was made, and other corpora cannot be scored against its subgroups without them."""
+    file = copied / "config.yaml"
+    before = yaml.safe_load(file.read_text())
+    file.unlink() if content is None else file.write_text(content)
+    code, text = check("verify", copied)
+    assert code == 1
+    assert f"{copied}/config.yaml: {problem}" in text
+    assert job(copied).code == 0
+    assert yaml.safe_load(file.read_text()) == before | {"output": str(copied)}
 
 
 def test_files_of_another_shape_are_named(copied: Path, check: Callable[..., tuple[int, str]]) -> None:
