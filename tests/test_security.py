@@ -56,6 +56,8 @@ def test_a_checkpoint_brings_no_code(demo_inputs: Any, tmp_path: Path) -> None:
         "scores/deeper/part-00000.parquet",
         "notes/mine.parquet",
         "scores/mine.txt",
+        "scores/mine.parquet",
+        "scores/part-9999999999.parquet",
         "mine.txt",
         "run.json",
     ],

@@ -6,10 +6,9 @@ import json
 import mmap
 import os
 import posixpath
-import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,7 +22,7 @@ from pyarrow import fs as pafs
 
 from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.run.shape import shape_problem
+from ards_ray.run.entry import ENTRY, PATHS, entry_problem
 from ards_ray.storage.atomic import TEMPORARY, whole_file
 from ards_ray.storage.location import locate
 
@@ -42,28 +41,6 @@ FILES = (
     "results.json",
     "results.md",
 )
-# The manifest may come from elsewhere, and what it names is read and deleted: nothing else may stand there.
-_PART_PATH = re.compile(rf"({'|'.join(TABLES)})/[a-z0-9-]+\.parquet")
-# What a manifest entry holds, and for some tables and files what its `details` do.
-_ENTRY = {
-    "path": str,
-    "rows": int,
-    "bytes": int,
-    "sha256": str,
-    "fingerprint": str,
-    "seconds": int | float,
-    "details": dict,
-    "vectors": list,
-}
-_DETAILS: Mapping[str, Mapping[str, type]] = {
-    "conversations": {"formats": dict},
-    "signals": {
-        **dict.fromkeys(("ok", "failed", "splits", "taken", "width"), int),
-        **dict.fromkeys(("reasons", "formats", "scored", "attacked"), dict),
-        "images": str,
-    },
-    "failures": {"reasons": dict},
-}
 THREADS = 16
 # Above a shard's vectors of one format, so that they lie in one page.
 PAGE_BYTES = 1 << 27
@@ -332,15 +309,12 @@ class RunDirectory:
 
     def _part(self, entry: str) -> Part:
         content = self.read_json(entry)
-        problem = shape_problem(content, _ENTRY) or shape_problem(
-            content["details"], _DETAILS.get(table_of(content["path"]), {})
-        )
-        if problem:
+        if problem := entry_problem(content):
             raise ArdsError(f"{self.url}/{entry}: damaged ({problem}); delete it and run the same command again")
         path = content["path"]
-        if _entry(path) != entry or not (path in FILES or _PART_PATH.fullmatch(path)):
+        if _entry(path) != entry or not PATHS.fullmatch(path):
             raise ArdsError(f"{self.url}/{entry}: names {path}, which is not in the run; delete this entry")
-        return Part(**{key: content[key] for key in _ENTRY})
+        return Part(**{key: content[key] for key in ENTRY})
 
     @contextmanager
     def open_table(self, path: str) -> Iterator[pq.ParquetFile]:
