@@ -41,16 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=False)
     try:
         options.run(options, console)
-    except ArdsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ArdsError.exit_code
+    except (ArdsError, OSError) as error:
+        _print_error(error)
+        return error.exit_code if isinstance(error, ArdsError) else ArdsError.exit_code
     except KeyboardInterrupt:
         print("interrupted: the same command, without --fresh, goes on from here", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _print_error(error: Exception) -> None:
+    # Imported late: the help does not wait for it.
+    from ards_ray.report.tables import printable
+
+    # It may quote a file from elsewhere.
+    print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
 def _add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

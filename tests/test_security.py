@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from ards_ray.cli import main
-from ards_ray.errors import ArdsError
+from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.report.tables import print_failures
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.state import RunState
@@ -44,20 +45,72 @@ def test_a_checkpoint_brings_no_code(demo_inputs: Any, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("path", ["../mine.txt", "signals/../../mine.txt", "{tmp}/mine.txt"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "{tmp}/mine.txt",
+        "../mine.txt",
+        "scores/../../mine.txt",
+        "scores//part-00000.parquet",
+        "./mixture.json",
+        "scores/deeper/part-00000.parquet",
+        "notes/mine.parquet",
+        "scores/mine.txt",
+        "scores/mine.parquet",
+        "scores/part-9999999999.parquet",
+        "mine.txt",
+        "run.json",
+    ],
+)
 def test_a_run_does_not_delete_outside_itself(tmp_path: Path, path: str) -> None:
-    """A run directory from elsewhere would delete files of whoever goes on with it."""
+    """A run directory from elsewhere would delete files of whoever goes on with it, or read them for its own."""
     path = path.format(tmp=tmp_path)
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     run = RunDirectory(str(tmp_path / "run"))
     run.prepare()
     RunState(run).save()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
     values = {"path": path, "rows": 1, "bytes": 9, "sha256": "", "fingerprint": "", "seconds": 0.0}
-    run.write_json("manifest/signals-part-00000.json", values)
-    with pytest.raises(ArdsError, match="not in the run"):
+    entry = path.replace("/", "-").rsplit(".", 1)[0].lstrip(".-")
+    run.write_json(f"manifest/{entry}.json", {**values, "details": {}, "vectors": []})
+    with pytest.raises(
+        ArdsError, match=rf"manifest/{re.escape(entry)}.json: names {re.escape(path)}, .*not in the run"
+    ):
         run.sweep()
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("folder", ["manifest", "signals", "mixture"])
+def test_a_run_does_not_lead_out_of_itself(tmp_path: Path, demo_inputs: Any, folder: str, capsys: Any) -> None:
+    """What lies where a link leads would be taken for what a killed writer left, and deleted."""
+    mine = tmp_path / "mine" / "thesis.parquet"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    output = tmp_path / "run"
+    run = RunDirectory(str(output))
+    run.prepare()
+    RunState(run).save()
+    (output / folder).symlink_to(mine.parent)
+    inputs = {"--corpus": demo_inputs.corpus, "--images": demo_inputs.images, "--model": demo_inputs.model}
+    options = [str(part) for pair in inputs.items() for part in pair]
+    for more in ((), ("--fresh",)):
+        assert main(["select", *options, "--output", str(output), *more]) == 2
+        assert f"{output}/{folder}: a symbolic link; put the folder itself there" in capsys.readouterr().err
+    with pytest.raises(SettingsError, match=f"{folder}: a symbolic link"):
+        run.sweep()
+    assert mine.read_text() == "mine"
+
+
+def test_the_output_may_be_reached_by_a_link(tmp_path: Path) -> None:
+    """Whoever keeps runs on another disk reaches them by a link; a whole run of theirs would be refused."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    run = RunDirectory(str(tmp_path / "run"))
+    run.prepare()
+    RunState(run).save()
+    assert run.sweep() == []
+    assert (tmp_path / "disk" / "run.json").exists()
 
 
 def test_names_of_a_corpus_do_not_steer_the_terminal() -> None:
@@ -68,3 +121,25 @@ def test_names_of_a_corpus_do_not_steer_the_terminal() -> None:
     assert "\x1b" not in text
     assert "\r" not in text
     assert "[red]gone[/red]" in text
+
+
+@pytest.mark.parametrize("command", ["verify", "status"])
+def test_errors_do_not_steer_the_terminal(tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run from elsewhere could clear the screen of whoever looks at it, or write what is not so."""
+    run = RunDirectory(str(tmp_path))
+    run.write_json("run.json", {"schema_version": "\u001b[2J\u009b31m\rSound", "stages": {}})
+    assert main([command, run.url]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith(f"error: {run.url}: made with schema version ")
+    assert text.endswith("start over with --fresh\n")
+    assert not {"\x1b", "\x9b", "\r"} & set(text)
+
+
+def test_errors_keep_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a file is wrong is told in several lines; as one nobody could read it."""
+    config = tmp_path / "config.yaml"
+    config.write_text("seed: [1\noutput: }")
+    assert main(["select", "--config", str(config), "--print-config"]) == 2
+    text = capsys.readouterr().err
+    assert len(text.splitlines()) > 2
+    assert "\N{REPLACEMENT CHARACTER}" not in text

@@ -56,7 +56,7 @@ def _write_part(arguments: tuple[str, int, np.ndarray, int, str]) -> Part:
     order = np.argsort(formats, kind="stable")
     table = _signals(rows[order], formats[order], width, random)
     return write_signals_table(
-        run, f"signals/part-{number:05d}.parquet", table, stage, started, {"splits": 0, "taken": 0}
+        run, f"signals/part-{number:05d}.parquet", table, stage, started, {"splits": 0, "taken": 0, "images": ""}
     )
 
 

@@ -6,14 +6,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ards_ray.errors import ArdsError
 from ards_ray.report.tables import print_failures, say, shown, table_of
 from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.shape import shape_problem
 from ards_ray.run.state import RunState, versions
 from ards_ray.stages.mixture import MIXTURE_JSON, Composition, Selection
 from ards_ray.stages.subgroups import SUBGROUPS
 
 SUMMARY = "summary.json"
 LARGEST = 20
+_SHAPE = {
+    **dict.fromkeys(
+        ("conversations", "scored", "failed", "members", "selected", "budget", "taken", "batch_splits"), int
+    ),
+    **dict.fromkeys(("failures", "corpus", "mixture", "seconds"), dict),
+    "subgroups": list,
+}
+_COMPOSITION = {"formats": dict, "folders": dict}
+_SUBGROUP = {"subgroup": str, "size": int, "members": int, "loss": int | float, "weight": int | float}
 
 
 def summarise(
@@ -48,9 +59,25 @@ def summarise(
     }
 
 
+def summary_problem(summary: Any) -> str | None:
+    """What the content of summary.json lacks; nothing is None."""
+    return (
+        shape_problem(summary, _SHAPE)
+        or shape_problem(summary["corpus"], _COMPOSITION)
+        or shape_problem(summary["mixture"], _COMPOSITION)
+        or next(filter(None, (shape_problem(item, _SUBGROUP) for item in summary["subgroups"])), None)
+    )
+
+
 def print_summary(run: RunDirectory, console: Console) -> None:
-    """The closing tables of a finished run, and where its mixture lies."""
+    """The closing tables of a finished run, and where its mixture lies.
+
+    Raises:
+        ArdsError: summary.json is damaged.
+    """
     summary = run.read_json(SUMMARY)
+    if problem := summary_problem(summary):
+        raise ArdsError(f"{run.url}/{SUMMARY}: damaged ({problem}); delete it and run the same command again")
     for key, title in (("formats", "format"), ("folders", "source folder")):
         console.print(_composition(title, summary["corpus"][key], summary["mixture"][key]))
     subgroups = table_of("subgroup", "conversations", "members", "loss", "weight")

@@ -1,6 +1,6 @@
 """Whether a run directory is sound: files whole, every conversation once in each table, sums that agree."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,27 +10,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import yaml
 from rich.console import Console
 
 from ards_ray import schema
+from ards_ray.config import Settings, to_dict
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import ANSWERS, RECORDED
 from ards_ray.report.evaluation import ANSWERS_FILE
 from ards_ray.report.progress import StageProgress
-from ards_ray.report.summary import SUMMARY
+from ards_ray.report.summary import SUMMARY, summary_problem
 from ards_ray.report.tables import say
-from ards_ray.run.directory import RUN_FILE, THREADS, Part, RunDirectory, stage_of
+from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, THREADS, Part, RunDirectory, stage_of
 from ards_ray.run.fingerprint import fingerprint
+from ards_ray.run.shape import shape_problem
 from ards_ray.run.state import RunState
 from ards_ray.stages.clusters import CENTER, CENTROIDS
 from ards_ray.stages.inputs import is_current
-from ards_ray.stages.mixture import FAILURES
+from ards_ray.stages.mixture import FAILURES, MIXTURE_JSON
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS
 from ards_ray.stages.vectors import scored_vectors
 
 CHUNK_BYTES = 1 << 22
 # The exponent of a number in half precision that is infinite or none.
 NOT_FINITE = 0x7C00
+_SECTIONS = {name: dict for name, value in to_dict(Settings()).items() if isinstance(value, dict)}
 
 
 @dataclass(frozen=True)
@@ -87,15 +91,18 @@ def find_problems(
         advance: Called for each file.
     """
     yield from _stage_problems(state)
-    whole = True
+    yield from _config_problems(run, state)
+    lost = list(_lost_entries(run, state, parts))
+    yield from lost
+    whole = not lost
     with ThreadPoolExecutor(THREADS) as pool:
         for found in pool.map(lambda part: list(_file_problems(run, state, part)), parts):
             advance()
             yield from found
             whole = whole and not found
-    yield from _unlisted(run, state, parts)
+    yield from _unlisted(run, state, {part.path for part in parts} | {problem.path for problem in lost})
     if whole:
-        # What a damaged file would say of the others is of no use.
+        # What a lost or damaged file would say of the others is of no use.
         yield from _row_problems(run, state, parts)
         yield from _sum_problems(run, state, parts)
 
@@ -109,6 +116,56 @@ def _stage_problems(state: RunState) -> Iterator[Problem]:
     for name, record in state.stages.items():
         if fingerprint(record.inputs) != record.fingerprint:
             yield Problem(RUN_FILE, f"the fingerprint of {name} is not that of its inputs")
+
+
+def _config_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
+    """The settings, which are there before the first signals."""
+    if "signals" not in state.stages:
+        return
+    if not run.exists(CONFIG_FILE):
+        yield Problem(CONFIG_FILE, "missing")
+        return
+    try:
+        problem = shape_problem(yaml.safe_load(run.read_bytes(CONFIG_FILE)), _SECTIONS)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+    if problem:
+        yield Problem(CONFIG_FILE, f"not the settings of a run ({problem})")
+
+
+def _lost_entries(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
+    """Files that complete stages have finished and that the manifest does not name any more."""
+    listed = {part.path for part in parts}
+    for name, record in state.stages.items():
+        entries = sum(stage_of(path) == name for path in listed)
+        if not record.complete or entries == record.files:
+            continue
+        lost = sorted(_expected(run, name, parts) - listed)
+        for path in lost:
+            there = run.exists(path)
+            yield Problem(path, "not in the manifest" if there else "missing, and no longer in the manifest")
+        if entries + len(lost) != record.files:
+            yield Problem(RUN_FILE, f"{name} finished {record.files:,} files, and the manifest names {entries:,}")
+
+
+def _expected(run: RunDirectory, stage: str, parts: Sequence[Part]) -> set[str]:
+    """Files that a stage must have finished, as far as the other files tell: the numbers of parts have no gaps."""
+    if stage in ("conversations", "signals"):
+        return _numbered(stage, parts, ("conversations", "signals"))
+    if stage in ("clusters", "scores"):
+        return _numbered(stage, parts, ("clusters", "scores")) | ({CENTROIDS} if stage == "clusters" else set())
+    if stage == "mixture":
+        # A mixture in Parquet has no part for a corpus file of which nothing was chosen: gaps say nothing.
+        mixture = set() if run.exists("mixture") else {MIXTURE_JSON}
+        return _numbered("information", parts, ("information",)) | mixture
+    return {"subgroups": {SUBGROUPS, MEMBERS}, "answers": {ANSWERS_FILE}}.get(stage, set())
+
+
+def _numbered(table: str, parts: Sequence[Part], alike: Sequence[str]) -> set[str]:
+    """Parts of a table up to the last of those tables that have parts of the same names."""
+    names = {part.name for other in alike for part in _parts(parts, other)}
+    last = max((int(name.removeprefix("part-")) for name in names), default=-1)
+    return {f"{table}/part-{number:05d}.parquet" for number in range(last + 1)}
 
 
 def _file_problems(run: RunDirectory, state: RunState, part: Part) -> Iterator[Problem]:
@@ -167,11 +224,10 @@ def _schema_of(path: str, found: pa.Schema) -> pa.Schema | None:
     return tables[path.split("/")[0]]
 
 
-def _unlisted(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
-    listed = {part.path for part in parts}
+def _unlisted(run: RunDirectory, state: RunState, known: Set[str]) -> Iterator[Problem]:
     for path in sorted(run.sizes()):
         stage = state.stages.get(stage_of(path))
-        if "/" in path and not path.split("/")[-1].startswith(".") and path not in listed and stage and stage.complete:
+        if "/" in path and not path.split("/")[-1].startswith(".") and path not in known and stage and stage.complete:
             yield Problem(path, "not in the manifest")
 
 
@@ -268,6 +324,9 @@ def _sum_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> 
     if not is_current(state, signals, "mixture") or not run.exists(SUMMARY):
         return
     summary = run.read_json(SUMMARY)
+    if problem := summary_problem(summary):
+        yield Problem(SUMMARY, f"damaged ({problem})")
+        return
     information = run.read_columns(_parts(parts, "information"), ["member", "selected"])
     mixture = [part for part in parts if part.table == "mixture"]
     failures = next((part for part in parts if part.path == FAILURES), None)

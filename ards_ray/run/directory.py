@@ -22,6 +22,7 @@ from pyarrow import fs as pafs
 
 from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
+from ards_ray.run.entry import ENTRY, PATHS, entry_problem
 from ards_ray.storage.atomic import TEMPORARY, whole_file
 from ards_ray.storage.location import locate
 
@@ -138,8 +139,19 @@ class RunDirectory:
         """Make the folder.
 
         Raises:
-            SettingsError: the folder holds something that is no run, or cannot be made.
+            SettingsError: the folder holds something that is no run, cannot be made or looked into, or leads out of
+                itself by a link.
         """
+        self._refuse_links()
+        try:
+            self._refuse_foreign()
+            self.location.filesystem.create_dir(self.location.path, recursive=True)
+        except OSError as error:
+            raise SettingsError(
+                f"{self.url}: the output folder cannot be made or looked into ({error}); name another"
+            ) from error
+
+    def _refuse_foreign(self) -> None:
         info = self.location.info()
         if info.type == pafs.FileType.File:
             raise SettingsError(f"{self.url}: the output is a file; name a folder")
@@ -151,10 +163,6 @@ class RunDirectory:
                 raise SettingsError(
                     f"{self.url}: the output folder holds something else ({', '.join(foreign[:3])}); name another"
                 )
-        try:
-            self.location.filesystem.create_dir(self.location.path, recursive=True)
-        except OSError as error:
-            raise SettingsError(f"{self.url}: the output folder cannot be made ({error})") from error
 
     def exists(self, path: str) -> bool:
         return (self.location / path).exists()
@@ -268,7 +276,11 @@ class RunDirectory:
         return part
 
     def parts(self, table: str) -> list[Part]:
-        """The finished parts of a table, by path."""
+        """The finished parts of a table, by path.
+
+        Raises:
+            ArdsError: an entry of the manifest is damaged, or names what is not in the run.
+        """
         return self._entries(f"{table}-part-")
 
     def _entries(self, prefix: str) -> list[Part]:
@@ -288,20 +300,21 @@ class RunDirectory:
         return [(times.get(posixpath.basename(_entry(part.path))) or 0) / 1e9 for part in parts]
 
     def part(self, path: str) -> Part | None:
-        """The manifest entry of one file, or None where it is not finished."""
+        """The manifest entry of one file, or None where it is not finished.
+
+        Raises:
+            ArdsError: the entry is damaged, or names what is not in the run.
+        """
         return self._part(_entry(path)) if self.exists(_entry(path)) else None
 
     def _part(self, entry: str) -> Part:
-        try:
-            part = Part(**self.read_json(entry))
-            inside = _entry(part.path) == entry and ".." not in part.path.split("/")
-        except (TypeError, AttributeError) as error:
-            raise ArdsError(
-                f"{self.url}/{entry}: damaged ({error}); delete it and run the same command again"
-            ) from error
-        if not inside:
-            raise ArdsError(f"{self.url}/{entry}: names {part.path}, which is not in the run; delete it")
-        return part
+        content = self.read_json(entry)
+        if problem := entry_problem(content):
+            raise ArdsError(f"{self.url}/{entry}: damaged ({problem}); delete it and run the same command again")
+        path = content["path"]
+        if _entry(path) != entry or not PATHS.fullmatch(path):
+            raise ArdsError(f"{self.url}/{entry}: names {path}, which is not in the run; delete this entry")
+        return Part(**{key: content[key] for key in ENTRY})
 
     @contextmanager
     def open_table(self, path: str) -> Iterator[pq.ParquetFile]:
@@ -365,7 +378,7 @@ class RunDirectory:
         self.delete(part.path)
 
     def finished(self) -> list[Part]:
-        """All finished files, by path."""
+        """All finished files, by path; see `parts`."""
         return self._entries("")
 
     def sizes(self) -> dict[str, int]:
@@ -389,7 +402,12 @@ class RunDirectory:
 
         Returns:
             Finished files that are missing or of another size than they were written with, and what is wrong.
+
+        Raises:
+            ArdsError: the manifest is damaged, or names what is not in the run.
+            SettingsError: a folder of the run leads out of it by a link.
         """
+        self._refuse_links()
         sizes, finished = self.sizes(), self.finished()
         for path in sizes.keys() - {part.path for part in finished}:
             if path.endswith(".parquet") and path.split("/")[0] in TABLES:
@@ -401,6 +419,15 @@ class RunDirectory:
                     if TEMPORARY.search(name):
                         os.unlink(os.path.join(path, name))
         return [(part, problem) for part in finished if (problem := part.size_problem(sizes.get(part.path)))]
+
+    def _refuse_links(self) -> None:
+        """Refuse folders of the run that are links: what lies where they lead would be taken for the run's."""
+        for folder in (MANIFEST, *TABLES):
+            path = (self.location / folder).path
+            if self.location.is_local and os.path.islink(path):
+                raise SettingsError(
+                    f"{path}: a symbolic link; put the folder itself there, or name another output for the run"
+                )
 
     def delete(self, path: str) -> None:
         if self.exists(path):

@@ -5,11 +5,13 @@ from importlib.metadata import version
 from typing import Any
 
 from ards_ray import __version__
-from ards_ray.errors import RunChanged
+from ards_ray.errors import ArdsError, RunChanged
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes, fingerprint
+from ards_ray.run.shape import shape_problem
 
 SCHEMA_VERSION = 3
+_RECORD = {"fingerprint": str, "inputs": dict, "complete": bool, "seconds": int | float, "files": int}
 PACKAGES = ("ray", "torch", "transformers", "faiss-cpu", "pyarrow", "numpy", "pillow")
 
 
@@ -40,19 +42,16 @@ def start_over(run: RunDirectory) -> None:
 
 
 class RunState:
-    """The stages of a run, read from and kept in run.json."""
+    """The stages of a run, read from and kept in run.json.
+
+    Raises:
+        RunChanged: run.json is of another version.
+        ArdsError: run.json is damaged.
+    """
 
     def __init__(self, run: RunDirectory, fresh: bool = False):
         self.run = run
-        self.stages: dict[str, StageRecord] = {}
-        if run.exists(RUN_FILE) and not fresh:
-            content = run.read_json(RUN_FILE)
-            if content.get("schema_version") != SCHEMA_VERSION:
-                raise RunChanged(
-                    f"{run.url}: made with schema version {content.get('schema_version')}, this is {SCHEMA_VERSION}; "
-                    "name another output or start over with --fresh"
-                )
-            self.stages = {name: StageRecord(**record) for name, record in content["stages"].items()}
+        self.stages = _read_stages(run) if run.exists(RUN_FILE) and not fresh else {}
 
     def is_done(self, stage: str, inputs: Inputs) -> bool:
         record = self.stages.get(stage)
@@ -103,3 +102,26 @@ class RunState:
                 "versions": versions(),
             },
         )
+
+
+def _read_stages(run: RunDirectory) -> dict[str, StageRecord]:
+    content = run.read_json(RUN_FILE)
+    # Another version may have another shape.
+    if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
+        raise RunChanged(
+            f"{run.url}: made with schema version {content.get('schema_version')}, this is {SCHEMA_VERSION}; "
+            "name another output or start over with --fresh"
+        )
+    if problem := _problem(content):
+        raise ArdsError(f"{run.url}/{RUN_FILE}: damaged ({problem}); put a copy of it back, or start over with --fresh")
+    return {name: StageRecord(**{key: record[key] for key in _RECORD}) for name, record in content["stages"].items()}
+
+
+def _problem(content: Any) -> str | None:
+    """What is wrong with the content of run.json; nothing is None."""
+    if problem := shape_problem(content, {"stages": dict}):
+        return problem
+    for name, record in content["stages"].items():
+        if problem := shape_problem(record, _RECORD):
+            return f"stage {name!r}: {problem}"
+    return None

@@ -100,10 +100,10 @@ def is_current(state: RunState, signals: Sequence[Part], stage: str) -> bool:
     if record is None or not record.complete:
         return False
     if stage == "clusters":
-        return record.inputs["signals"] == signals_digest(signals) and is_current(state, signals, "signals")
+        return record.inputs.get("signals") == signals_digest(signals) and is_current(state, signals, "signals")
     before = _BEFORE.get(stage)
     return before is None or (
-        is_current(state, signals, before) and record.inputs[before] == state.stages[before].fingerprint
+        is_current(state, signals, before) and record.inputs.get(before) == state.stages[before].fingerprint
     )
 
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from ards_ray.cli import main
 from ards_ray.run.directory import RunDirectory
@@ -109,6 +111,10 @@ def spoil_weight(run: Path) -> None:
     rewrite(run, "subgroups/subgroups.parquet", lambda table: set_value(table, "weight", 0.9))
 
 
+def empty_summary(run: Path) -> None:
+    (run / "summary.json").write_text("{}")
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit flipped": (flip, f"{SIGNALS}: its checksum is not the manifest's"),
     "cut": (cut, f"{SIGNALS}: "),
@@ -119,6 +125,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "clusters/part-00000.parquet: made with other settings",
     ),
     "rows": (lambda run: entry(run, "signals-part-00001.json", rows=1), f"{SIGNALS}: "),
+    "an empty summary": (empty_summary, "summary.json: damaged ('conversations' is missing"),
     "a sum": (change_summary, "summary.json: selected: "),
     "inputs": (change_run_file, "run.json: the fingerprint of signals is not that of its inputs"),
     "a row twice": (repeat_row, f"{SIGNALS}: row "),
@@ -148,6 +155,104 @@ def test_what_is_wrong_is_found_and_named(
     code, text = check("verify", copied)
     assert code == 1, text
     assert f"{copied}/{named}" in text
+
+
+LOST = [
+    "conversations/part-00001.parquet",
+    "signals/part-00000.parquet",
+    "signals/part-00003.parquet",
+    "clusters/centroids.parquet",
+    "clusters/part-00000.parquet",
+    "subgroups/members.parquet",
+    "scores/part-00000.parquet",
+    "mixture.json",
+]
+
+
+def without_entry(run: Path, path: str) -> None:
+    (run / "manifest" / f"{path.rsplit('.', 1)[0].replace('/', '-')}.json").unlink()
+
+
+@pytest.mark.parametrize("path", LOST)
+def test_what_is_lost_with_its_entry_is_named_and_nothing_else(
+    copied: Path, check: Callable[..., tuple[int, str]], path: str
+) -> None:
+    """Of a copy that broke off nothing tells that there was more; and whoever deletes sound files that are named
+    throws away what was scored."""
+    without_entry(copied, path)
+    code, text = check("verify", copied)
+    assert code == 1
+    assert f"{copied}/{path}: not in the manifest" in text
+    assert "1 problems" in text
+    (copied / path).unlink()
+    code, text = check("verify", copied)
+    assert code == 1
+    assert f"{copied}/{path}: missing, and no longer in the manifest" in text
+    assert "1 problems" in text
+
+
+def test_a_lost_file_that_nothing_tells_of_is_counted(copied: Path, check: Callable[..., tuple[int, str]]) -> None:
+    """The last of a table's parts leaves no gap, and the run would pass for sound without it."""
+    for folder in ("conversations", "signals"):
+        path = f"{folder}/part-00003.parquet"
+        without_entry(copied, path)
+        (copied / path).unlink()
+    code, text = check("verify", copied)
+    assert code == 1
+    assert f"{copied}/run.json: conversations finished 4 files, and the manifest names 3" in text
+    assert f"{copied}/run.json: signals finished 4 files, and the manifest names 3" in text
+    assert "2 problems" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "missing"),
+        ("{", "not the settings of a run (while parsing"),
+        ("", "not the settings of a run (it is no object)"),
+        ("seed: 42", "not the settings of a run ('corpus' is missing"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_named_and_written_again(
+    copied: Path, check: Callable[..., tuple[int, str]], job: Any, content: str | None, problem: str
+) -> None:
+    """They tell how the mixture was made, and other corpora cannot be scored against its subgroups without them."""
+    file = copied / "config.yaml"
+    before = yaml.safe_load(file.read_text())
+    file.unlink() if content is None else file.write_text(content)
+    code, text = check("verify", copied)
+    assert code == 1
+    assert f"{copied}/config.yaml: {problem}" in text
+    assert job(copied).code == 0
+    assert yaml.safe_load(file.read_text()) == before | {"output": str(copied)}
+
+
+def test_files_of_another_shape_are_named(copied: Path, check: Callable[..., tuple[int, str]]) -> None:
+    """A traceback names no file, and whoever looks after a run by a script gets nothing to go by."""
+    entry(copied, "signals-part-00001.json", details={})
+    for command in ("verify", "status"):
+        code, text = check(command, copied)
+        assert code == 1
+        assert f"error: {copied}/manifest/signals-part-00001.json: damaged ('ok' is missing" in text
+    (copied / "run.json").write_text("[]")
+    for command in ("verify", "status"):
+        code, text = check(command, copied)
+        assert code == 1
+        assert f"error: {copied}/run.json: damaged (it is no object)" in text
+
+
+def test_a_summary_of_another_shape_is_named_and_made_again(copied: Path, job: Any) -> None:
+    """The job that finds it would end in a traceback at every start."""
+    before = (copied / "summary.json").read_bytes()
+    empty_summary(copied)
+    outcome = job(copied)
+    assert outcome.code == 1
+    assert f"error: {copied}/summary.json: damaged ('conversations' is missing" in outcome.text
+    (copied / "summary.json").unlink()
+    assert job(copied).code == 0
+    keys = ("conversations", "selected", "mixture", "subgroups")
+    again = json.loads((copied / "summary.json").read_text())
+    assert [again[key] for key in keys] == [json.loads(before)[key] for key in keys]
 
 
 def test_no_run(tmp_path: Path, check: Callable[..., tuple[int, str]]) -> None:

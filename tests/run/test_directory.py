@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -137,33 +139,33 @@ def test_two_writers_of_one_file(run: RunDirectory) -> None:
 def test_a_part_reads_back(run: RunDirectory) -> None:
     """Every number of the run goes this way: types, nulls and half floats come back as they were."""
     table = rows()
-    part = run.write_table("signals/part-00003.parquet", table, "stamp", 0.0, {"ok": 3, "formats": {"é": 1}})
+    part = run.write_table("scores/part-00003.parquet", table, "stamp", 0.0, {"ok": 3, "formats": {"é": 1}})
     assert run.read_table(part.path).equals(table)
     assert run.read_table(part.path, ["row"]).column_names == ["row"]
     assert run.read_table(part.path).schema.equals(table.schema, check_metadata=False)
     assert run.part(part.path) == part
-    assert run.parts("signals") == [part]
+    assert run.parts("scores") == [part]
     assert (part.name, part.rows, part.fingerprint) == ("part-00003", 5, "stamp")
     assert part.details == {"ok": 3, "formats": {"é": 1}}
 
 
 def test_checksum_and_size_are_the_files(run: RunDirectory) -> None:
     """They are what a copied run is verified by."""
-    part = run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    part = run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
     content = run.read_bytes(part.path)
     assert (part.bytes, part.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    entry = json.loads(run.read_bytes("manifest/signals-part-00000.json"))
+    entry = json.loads(run.read_bytes("manifest/scores-part-00000.json"))
     assert entry["sha256"] == part.sha256
-    assert files(run) == {"manifest/signals-part-00000.json", "signals/part-00000.parquet"}
+    assert files(run) == {"manifest/scores-part-00000.json", "scores/part-00000.parquet"}
 
 
 def test_row_groups(run: RunDirectory) -> None:
     """Each format is a row group, so that the vectors of one are read without the others'."""
-    part = run.write_table("signals/part-00000.parquet", rows(6), "stamp", 0.0, row_groups=[1, 3, 2])
+    part = run.write_table("scores/part-00000.parquet", rows(6), "stamp", 0.0, row_groups=[1, 3, 2])
     with run.open_table(part.path) as file:
         assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [1, 3, 2]
         assert file.read_row_group(1)["row"].to_pylist() == [1, 2, 3]
-    empty = run.write_table("signals/part-00001.parquet", rows(0), "stamp", 0.0)
+    empty = run.write_table("scores/part-00001.parquet", rows(0), "stamp", 0.0)
     assert run.read_table(empty.path).equals(rows(0))
 
 
@@ -188,27 +190,27 @@ def test_the_manifest_entry_comes_last(url: str) -> None:
     """An entry means that the part is whole; written first, a crash in between would end in a part that is missing."""
     run = RecordedDirectory(url)
     run.prepare()
-    run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
-    assert run.published == ["signals/part-00000.parquet", "manifest/signals-part-00000.json"]
+    run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
+    assert run.published == ["scores/part-00000.parquet", "manifest/scores-part-00000.json"]
 
 
-@pytest.mark.parametrize("fails_on", ["signals", "manifest"])
+@pytest.mark.parametrize("fails_on", ["scores", "manifest"])
 def test_without_its_entry_a_part_is_not_finished(url: str, fails_on: str) -> None:
     """A full disk, at the part or at its entry: the part is done again."""
     run = RecordedDirectory(url, fails_on)
     run.prepare()
     with pytest.raises(OSError, match="No space left"):
-        run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
-    assert run.parts("signals") == []
-    assert run.part("signals/part-00000.parquet") is None
-    assert files(run) == ({"signals/part-00000.parquet"} if fails_on == "manifest" else set())
+        run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
+    assert run.parts("scores") == []
+    assert run.part("scores/part-00000.parquet") is None
+    assert files(run) == ({"scores/part-00000.parquet"} if fails_on == "manifest" else set())
 
 
 def test_a_table_that_parquet_cannot_hold_leaves_nothing(run: RunDirectory) -> None:
     """The writer itself may fail in the middle."""
     intervals = pa.table({"row": pa.array([(1, 2, 3)], type=pa.month_day_nano_interval())})
     with pytest.raises(pa.ArrowNotImplementedError):
-        run.write_table("signals/part-00000.parquet", intervals, "stamp", 0.0)
+        run.write_table("scores/part-00000.parquet", intervals, "stamp", 0.0)
     assert files(run) == set()
 
 
@@ -235,23 +237,23 @@ def test_discard_keeps_what_is_of_this_run(run: RunDirectory) -> None:
     for number, stage in enumerate(["old", "new", "old"]):
         run.write_table(f"clusters/part-{number:05d}.parquet", rows(), stage, 0.0)
     run.write_table("clusters/centroids.parquet", rows(), "old", 0.0)
-    run.write_table("signals/part-00000.parquet", rows(), "old", 0.0)
+    run.write_table("scores/part-00000.parquet", rows(), "old", 0.0)
     run.discard("clusters", keep="new")
     assert [part.name for part in run.parts("clusters")] == ["part-00001"]
     assert files(run) == {
         "clusters/part-00001.parquet",
         "manifest/clusters-part-00001.json",
-        "signals/part-00000.parquet",
-        "manifest/signals-part-00000.json",
+        "scores/part-00000.parquet",
+        "manifest/scores-part-00000.json",
     }
     run.discard("clusters")
     assert run.parts("clusters") == []
-    assert len(run.parts("signals")) == 1
+    assert len(run.parts("scores")) == 1
 
 
 def test_clear_touches_nothing_foreign(run: RunDirectory) -> None:
     """`--fresh` in a folder where the user keeps notes must not take them along."""
-    run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
     for path in ("run.json", "config.yaml", "mixture.json", "failures.jsonl", "summary.json", "mixture/part-0.parquet"):
         run.write_bytes(path, b"{}")
     foreign = {"notes.txt": b"mine", "plots/a.png": b"mine", "mixture.json.bak": b"mine"}
@@ -289,6 +291,31 @@ def test_a_file_as_output_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("output", ["locked", "locked/run"])
+def test_a_folder_that_may_not_be_entered_is_refused(output: str) -> None:
+    """On shared machines folders are others': a wrong output would pass for a failure, and name no way out."""
+    # Root enters everything, so it becomes somebody else; pytest's own folders are root's alone.
+    script = (
+        "import os, sys\n"
+        "from ards_ray.errors import SettingsError\n"
+        "from ards_ray.run.directory import RunDirectory\n"
+        "if not os.getuid():\n"
+        "    os.setuid(65534)\n"
+        "try:\n"
+        "    RunDirectory(sys.argv[1]).prepare()\n"
+        "except SettingsError as error:\n"
+        "    print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.mkdir(f"{folder}/locked", mode=0)
+        path = f"{folder}/{output}"
+        ended = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{path}: the output folder cannot be made or looked into" in ended.stdout
+    assert "name another" in ended.stdout
+
+
 @pytest.mark.parametrize("url", ["nonsense://somewhere/run", "memory"])
 def test_locations(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown scheme is a wrong setting; a name without one is a folder here, wherever the job's workers start."""
@@ -305,11 +332,11 @@ def test_locations(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("damage", ["empty", "cut", "overwritten"])
 def test_damaged_tables_are_named(run: RunDirectory, damage: str) -> None:
     """Copies break off: a traceback out of Arrow does not say which of thousands of files it was."""
-    part = run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
+    part = run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
     content = run.read_bytes(part.path)
     damaged = {"empty": b"", "cut": content[: len(content) // 2], "overwritten": b"text " * len(content)}[damage]
     overwrite(run, part.path, damaged)
-    with pytest.raises(ArdsError, match=r"signals/part-00000.parquet: damaged"):
+    with pytest.raises(ArdsError, match=r"scores/part-00000.parquet: damaged"):
         run.read_table(part.path)
     with pytest.raises(ArdsError, match=r"part-00000.parquet"):
         run.read_columns([part], ["row"])
@@ -318,23 +345,45 @@ def test_damaged_tables_are_named(run: RunDirectory, damage: str) -> None:
 def test_damage_inside_a_table_is_named(tmp_path: Path) -> None:
     """Arrow reports a damaged page in another way than a damaged end."""
     run = RunDirectory(str(tmp_path))
-    part = run.write_table("signals/part-00000.parquet", rows(500), "stamp", 0.0)
+    part = run.write_table("scores/part-00000.parquet", rows(500), "stamp", 0.0)
     content = bytearray(run.read_bytes(part.path))
     content[8:40] = b"\xff" * 32
     overwrite(run, part.path, bytes(content))
-    with pytest.raises(ArdsError, match=r"signals/part-00000.parquet: damaged"):
+    with pytest.raises(ArdsError, match=r"scores/part-00000.parquet: damaged"):
         run.read_table(part.path)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"path": "signals', b"\xff\xfe"])
 def test_damaged_json_is_named(run: RunDirectory, content: bytes) -> None:
     """The same for manifest entries."""
-    part = run.write_table("signals/part-00000.parquet", rows(), "stamp", 0.0)
-    overwrite(run, "manifest/signals-part-00000.json", content)
-    with pytest.raises(ArdsError, match=r"manifest/signals-part-00000.json: not valid JSON"):
+    part = run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
+    overwrite(run, "manifest/scores-part-00000.json", content)
+    with pytest.raises(ArdsError, match=r"manifest/scores-part-00000.json: not valid JSON"):
         run.part(part.path)
-    with pytest.raises(ArdsError, match=r"manifest/signals-part-00000.json: not valid JSON"):
-        run.parts("signals")
+    with pytest.raises(ArdsError, match=r"manifest/scores-part-00000.json: not valid JSON"):
+        run.parts("scores")
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "problem"),
+    [
+        ("scores/part-00000.parquet", [], "no object"),
+        ("scores/part-00000.parquet", {"rows": None}, "'rows' is missing"),
+        ("scores/part-00000.parquet", {"details": []}, "'details' is missing or of the wrong type"),
+        ("conversations/part-00000.parquet", {"details": {}}, "'formats' is missing"),
+        ("signals/part-00000.parquet", {"details": {}}, "'ok' is missing"),
+        ("failures.jsonl", {"details": {}}, "'reasons' is missing"),
+    ],
+)
+def test_a_manifest_entry_that_lacks_something_is_named(
+    run: RunDirectory, path: str, content: Any, problem: str
+) -> None:
+    """Later stages take it for granted: a traceback would name none of the thousands of entries."""
+    part = run.write_table(path, rows(), "stamp", 0.0)
+    entry = f"manifest/{path.replace('/', '-').rsplit('.')[0]}.json"
+    overwrite(run, entry, json.dumps(asdict(part) | content if isinstance(content, dict) else content).encode())
+    with pytest.raises(ArdsError, match=rf"{entry}: damaged \(.*{problem}.*delete it and run the same command again"):
+        run.part(path)
 
 
 def test_a_missing_file_is_not_called_damaged(run: RunDirectory) -> None:

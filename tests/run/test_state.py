@@ -109,3 +109,20 @@ def test_damaged_run_file_is_named(run: RunDirectory) -> None:
     run.write_bytes("run.json", b'{"stages": ')
     with pytest.raises(ArdsError, match=r"run.json: not valid JSON"):
         RunState(run)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ([], "no object"),
+        ({"schema_version": 3}, "'stages' is missing"),
+        ({"schema_version": 3, "stages": {"signals": []}}, "stage 'signals': it is no object"),
+        ({"schema_version": 3, "stages": {"signals": {"complete": True}}}, "stage 'signals': 'fingerprint' is missing"),
+    ],
+)
+def test_a_run_file_that_lacks_something_is_named(run: RunDirectory, content: Any, problem: str) -> None:
+    """It is valid JSON and of no use: a traceback would neither name it nor say that the run need not be lost."""
+    run.write_json("run.json", content)
+    with pytest.raises(ArdsError, match=rf"run.json: damaged \(.*{problem}.*put a copy of it back.*--fresh"):
+        RunState(run)
+    assert RunState(run, fresh=True).stages == {}
