@@ -17,7 +17,7 @@ from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import plan_workers
 from ards_ray.cluster.signals import score_corrupted, score_shards
 from ards_ray.config import Settings
-from ards_ray.corpus.images import lies_inside
+from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, is_parquet
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import adapter_folder, checkpoint_digest
@@ -163,8 +163,7 @@ def _sample_images(job: Job, parts: Sequence[Part]) -> list[str]:
     folder = locate(job.settings.corpus.images)
     table = job.run.read_table(parts[0].path, ["image", "source"]).to_pylist()
     names = [row["image"] for row in table if row["image"] and embedded_row(row["image"], row["source"]) is None]
-    names = [name for name in names if lies_inside(name)][:SAMPLED_IMAGES]
-    return [name for name in names if (folder / name).exists()]
+    return [name for name in names[:SAMPLED_IMAGES] if has_image(name, folder)]
 
 
 def write_clusters(job: Job, signals: Sequence[Part]) -> None:

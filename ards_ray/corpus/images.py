@@ -25,6 +25,7 @@ from pyarrow.fs import FileType
 from ards_ray.corpus.parquet import batches_of, embedded_column, open_parquet
 from ards_ray.errors import ConversationError, CorpusError
 from ards_ray.storage.location import Location, locate
+from ards_ray.storage.retries import is_transient
 
 # Raster formats alone: others run programs on the file or read further files. JPEG opens MPO as well.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
@@ -34,7 +35,18 @@ _LARGEST_FILE = 1 << 30
 
 # What is wrong with the path or file itself; anything else, too many open files for instance, is the machine's trouble.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
-_UNREADABLE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_UNREADABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.EINVAL,
+    errno.EILSEQ,
+)
+# Some remote filesystems keep copies on a disk of this machine.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def read_image(image: str, folder: Location | None) -> bytes:
@@ -53,6 +65,22 @@ def read_image(image: str, folder: Location | None) -> bytes:
     return (
         _read_local(image, folder.path) if folder.is_local else _read_remote(image, folder / posixpath.normpath(image))
     )
+
+
+def has_image(image: str, folder: Location) -> bool:
+    """Whether a file lies at an image path under the image folder; one that may not be looked at counts as missing.
+
+    Raises:
+        OSError: the storage failed; worth another try.
+    """
+    if not lies_inside(image):
+        return False
+    try:
+        return bool((folder / image).info().is_file)
+    except OSError as error:
+        if not _is_the_files(error, folder):
+            raise
+        return False
 
 
 def decode_image(content: bytes, max_pixels: int) -> Image.Image:
@@ -128,7 +156,23 @@ def lies_inside(image: str) -> bool:
     return not posixpath.isabs(image) and posixpath.normpath(image).split("/")[0] != ".." and "\0" not in image
 
 
+def _is_the_files(error: OSError, place: Location) -> bool:
+    """Whether an error is about one file, which the next try cannot read either, and not about storage or machine."""
+    if place.is_local:
+        return error.errno in _UNREADABLE
+    return not is_transient(error) and error.errno not in _DISK_FULL
+
+
 def _read_remote(image: str, file: Location) -> bytes:
+    try:
+        return _content_of(image, file)
+    except OSError as error:
+        if not _is_the_files(error, file):
+            raise
+        raise ConversationError("image cannot be read", f"{image} ({error})") from error
+
+
+def _content_of(image: str, file: Location) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError as error:

@@ -4,7 +4,7 @@ import json
 import posixpath
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,3 +253,10 @@ def write_failures(run: RunDirectory, conversations: Sequence[Part], signals: Se
                     stream.write((json.dumps({**entry, "error": error}, ensure_ascii=False) + "\n").encode())
     run.record(FAILURES, reasons.total(), stream, stage, started, {"reasons": dict(reasons)})
     return dict(reasons)
+
+
+def example_failure(run: RunDirectory, reasons: Mapping[str, int]) -> str:
+    """The whole error of a conversation that failed for the most frequent reason; failures.jsonl is written."""
+    reason = max(reasons, key=lambda name: reasons[name])
+    lines = run.read_bytes(FAILURES).splitlines()
+    return next(error for line in lines if reason_of(error := json.loads(line)["error"]) == reason)
