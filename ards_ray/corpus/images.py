@@ -23,7 +23,7 @@ from PIL import (  # The plugins register the formats that are read here.
 from pyarrow.fs import FileType
 
 from ards_ray.corpus.parquet import batches_of, embedded_column, open_parquet
-from ards_ray.errors import ConversationError, CorpusError
+from ards_ray.errors import ConversationError
 from ards_ray.storage.location import Location, locate
 from ards_ray.storage.retries import is_transient
 
@@ -113,8 +113,11 @@ def read_embedded(file: str, rows: Sequence[int]) -> dict[int, bytes]:
         file: Path or URL.
         rows: Row numbers within the file.
 
+    Returns:
+        The images by row; rows that embed none are left out.
+
     Raises:
-        CorpusError: the file is missing or corrupt, or one of the rows embeds no image.
+        CorpusError: the file is missing or corrupt.
         OSError: a remote storage failed; worth another try.
     """
     wanted = np.unique(np.asarray(rows, np.int64))
@@ -124,10 +127,9 @@ def read_embedded(file: str, rows: Sequence[int]) -> dict[int, bytes]:
         if column is not None:
             for batch, numbers in batches_of(parquet, wanted, [column], _BATCH_BYTES):
                 for row, value in zip(numbers.tolist(), batch.column(0).to_pylist(), strict=True):
-                    images[row] = value["bytes"] if isinstance(value, dict) else value
-    missing = [row for row in wanted.tolist() if images.get(row) is None]
-    if missing:
-        raise CorpusError(f"{file}: row {missing[0]} embeds no image; did the file change since it was read?")
+                    content = value["bytes"] if isinstance(value, dict) else value
+                    if content is not None:
+                        images[row] = content
     return images
 
 
