@@ -34,14 +34,14 @@ class Fault:
         point: Where.
         subject: A regular expression for the path, stage, row (`row 7.`) or call of the process (`call 2`) there.
         kind: `kill` or `crash` of the process that is there, `kill driver`, `device` lost, `file limit` of a kilobyte
-            for the process.
+            for the process, `wait` for ever.
         times: How often, over all processes; always if None.
         run: The run whose driver is killed.
     """
 
     point: Point
     subject: str
-    kind: Literal["kill", "crash", "kill driver", "device", "file limit"] = "kill"
+    kind: Literal["kill", "crash", "kill driver", "device", "file limit", "wait"] = "kill"
     times: int | None = 1
     run: str = ""
 

@@ -28,13 +28,23 @@ class LoneProxy:
         workers: What a proxy actor takes.
         model: Digest of the checkpoint.
         stage: Fingerprint of the signals.
+        images: Some image paths of the corpus that exist.
     """
 
-    def __init__(self, run: RunDirectory, settings: Settings, workers: Workers, model: str, stage: str):
+    def __init__(
+        self,
+        run: RunDirectory,
+        settings: Settings,
+        workers: Workers,
+        model: str,
+        stage: str,
+        images: Sequence[str],
+    ):
         self._kind: Any = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus, max_restarts=0, max_task_retries=0)(
             ProxyActor
         )
         self._arguments = (run.url, settings, model, stage)
+        self._images = images
         self.run, self.settings, self.stage = run, settings, stage
         self._actor: Any = None
         self._node = ""
@@ -45,13 +55,13 @@ class LoneProxy:
         """Rows of the signals table and the splits, None where the process died of it and not with its node.
 
         Raises:
-            ArdsError: the proxy's process dies before it has loaded the model, or whatever it scores; or nodes are lost
-                one after the other.
+            ArdsError: the proxy's process dies before it has loaded the model, or whatever it scores; nodes are lost
+                one after the other; or a node that joined does not see the images.
         """
         for _ in range(NODES_LOST):
             self._start()
             try:
-                scored = ray.get(self._actor.score_alone.remote(name, list(rows)))
+                scored = ray.get(self._actor.score_alone.remote(name, list(rows), self._images))
                 self._deaths = 0
                 return scored
             except DEATHS as error:
@@ -82,7 +92,7 @@ class LoneProxy:
         row = table.filter(pc.equal(table["status"], "ok"))["row"][0].as_py()
         self._start()
         try:
-            ray.get(self._actor.score_alone.remote(known.name, [row]))
+            ray.get(self._actor.score_alone.remote(known.name, [row], self._images))
         except DEATHS:
             self._actor = None
             return False

@@ -28,7 +28,7 @@ from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import load_inputs
 from ards_ray.report.summary import print_summary
-from ards_ray.report.tables import print_failures, say
+from ards_ray.report.tables import print_failures, printable, say
 from ards_ray.run.directory import CONFIG_FILE, THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.lease import hold_lease
@@ -162,9 +162,11 @@ def _check_failures(job: Job, parts: Sequence[Part], signals: Sequence[Part]) ->
     reasons = mixture.write_failures(job.run, parts, signals)
     if failed > job.settings.limits.failed_fraction * total:
         print_failures(reasons, job.console)
+        example = printable(mixture.example_failure(job.run, reasons))
         raise TooManyFailed(
             f"{failed:,} of {total:,} conversations failed, more than limits.failed_fraction "
             f"({job.settings.limits.failed_fraction:g}) allows; no mixture is written, all that was scored is kept. "
+            f"The most frequent reason, for example: {example}. "
             f"See {job.run.url}/failures.jsonl; mend the corpus and use --retry-failed, or raise the limit"
         )
     return reasons

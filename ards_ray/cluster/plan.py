@@ -11,7 +11,7 @@ from ards_ray.cluster.resolve import with_absolute_paths
 from ards_ray.cluster.resources import plan_workers, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.config import Settings
-from ards_ray.corpus.images import lies_inside
+from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, read_corpus
 from ards_ray.proxy.checkpoint import checkpoint_folder
 from ards_ray.proxy.family import load_inputs
@@ -82,8 +82,7 @@ def _missing(settings: Settings, images: list[str]) -> int:
     if settings.corpus.images is None:
         return len(images)
     folder = locate(settings.corpus.images)
-    inside = [(folder / name).path for name in images if lies_inside(name)]
-    return len(images) - sum(info.is_file for info in folder.filesystem.get_file_info(inside))
+    return sum(not has_image(name, folder) for name in images)
 
 
 def _print_counts(console: Console, title: str, counts: Mapping[str, int]) -> None:

@@ -1,12 +1,15 @@
-"""Before any work: every node sees the same output, images and model."""
+"""Every node sees the same output, images and model: looked at before any work, and images where a process begins."""
 
+import socket
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ards_ray.config import Settings
+from ards_ray.corpus.images import has_image
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.run.directory import RUN_FILE, RunDirectory
@@ -58,13 +61,8 @@ def problems_here(output: str, mark: str, settings: Settings, model: str, images
     if not RunDirectory(output).exists(mark):
         problems.append(f"the output folder {output} is another one here")
     if settings.corpus.images is not None:
-        folder = locate(settings.corpus.images)
-        if not folder.exists():
-            problems.append(f"the image folder {folder.url} is missing")
-        else:
-            missing = [name for name in images if not (folder / name).exists()]
-            if missing:
-                problems.append(f"the image folder {folder.url} lacks {missing[0]}")
+        problem = _images_problem(settings.corpus.images, images)
+        problems += [] if problem is None else [problem]
     problems += [f"the file {file} is missing" for file in settings.corpus.files if not locate(file).exists()]
     if settings.runtime.reuse is not None and not RunDirectory(settings.runtime.reuse).exists(RUN_FILE):
         problems.append(f"the run {settings.runtime.reuse} is missing")
@@ -76,3 +74,40 @@ def problems_here(output: str, mark: str, settings: Settings, model: str, images
     except ArdsError as error:
         problems.append(str(error))
     return problems
+
+
+def check_images_here(settings: Settings, images: Sequence[str]) -> None:
+    """Check once in this process that the image folder is here: its node may have joined after the job began.
+
+    Args:
+        settings: The run's settings.
+        images: Some image paths of the corpus that existed when the job began.
+
+    Raises:
+        ArdsError: names the node and what it does not see.
+    """
+    if settings.corpus.images is not None:
+        _check_images(settings.corpus.images, tuple(images))
+
+
+@lru_cache(maxsize=1)
+def _check_images(folder: str, images: tuple[str, ...]) -> None:
+    problem = _images_problem(folder, images)
+    if problem is not None:
+        raise ArdsError(
+            f"node {ray.util.get_node_ip_address()} ({socket.gethostname()}): {problem}, which was there when the job "
+            "began; put it on shared storage or at a URL, or take the node out of the cluster, and run the same "
+            "command again. All that was scored is kept"
+        )
+
+
+def _images_problem(url: str, images: Sequence[str]) -> str | None:
+    """What is not here of the image folder, None if nothing."""
+    folder = locate(url)
+    try:
+        if not folder.exists():
+            return f"the image folder {folder.url} is missing"
+        missing = [name for name in images if not has_image(name, folder)]
+    except OSError as error:
+        return f"the image folder {folder.url} cannot be looked at ({error})"
+    return f"the image folder {folder.url} lacks {missing[0]}" if missing else None

@@ -1,6 +1,7 @@
 """The process that holds the proxy."""
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from threading import Lock
 from time import monotonic
@@ -11,6 +12,7 @@ import ray
 import torch
 
 from ards_ray.cluster.failure import packed, unpacked
+from ards_ray.cluster.preflight import check_images_here
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
@@ -84,8 +86,13 @@ class ProxyActor:
         )
         return {"name": shard.name, "conversations": table.num_rows, "failure": b""}
 
-    def score_alone(self, name: str, rows: list[int]) -> tuple[pa.Table, int]:
-        """Some rows of a shard, made ready and scored in this process, as rows of the signals table; and the splits."""
+    def score_alone(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
+        """Some rows of a shard, made ready and scored in this process, as rows of the signals table; and the splits.
+
+        Raises:
+            ArdsError: this node does not see some images of the corpus that exist.
+        """
+        check_images_here(self._settings, images)
         inputs = proxy_inputs(str(self._settings.proxy.model))
         shard = prepare_shard(self._run, name, self._settings, inputs, set(rows))
         scored = self._scored(shard)

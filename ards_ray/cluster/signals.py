@@ -9,6 +9,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from ards_ray.cluster.failure import DEATHS, packed, unpacked
 from ards_ray.cluster.parts import shared_once
+from ards_ray.cluster.preflight import check_images_here
 from ards_ray.cluster.proxy_actor import ProxyActor, load_proxy, proxy_inputs
 from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
@@ -38,6 +39,7 @@ def score_shards(
     model: str,
     stage: str,
     earlier: Earlier | None,
+    images: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     """Score shards, yielding a row of counts for each that is written; those that kill their process are left out.
 
@@ -54,9 +56,10 @@ def score_shards(
         model: Digest of the checkpoint.
         stage: The stage's fingerprint.
         earlier: Rows that another run has scored.
+        images: Some image paths of the corpus that exist.
 
     Raises:
-        ArdsError: the processes of too many shards died.
+        ArdsError: the processes of too many shards died, or a node that joined does not see the images.
         Exception: what a shard raised.
     """
     left = dict(shards)
@@ -65,7 +68,7 @@ def score_shards(
         before, lost = len(left), _lost_nodes()
         died: Exception | None = None
         try:
-            for row in _pipeline(run, settings, left, workers, model, stage, earlier, tolerated).iter_rows():
+            for row in _pipeline(run, settings, left, workers, model, stage, earlier, images, tolerated).iter_rows():
                 if row["failure"]:
                     raise unpacked(row["failure"])
                 del left[row["name"]]
@@ -99,10 +102,11 @@ def _pipeline(
     model: str,
     stage: str,
     earlier: Earlier | None,
+    images: Sequence[str],
     tolerated: int,
 ) -> ray.data.Dataset:
     items = [{"name": name, "rows": None if rows is None else list(rows)} for name, rows in shards.items()]
-    shared = ray.put((items, earlier))
+    shared = ray.put((items, earlier, images))
     prepare: Any = _prepare
     actor: Any = ProxyActor
     # A dataset keeps the context that it was made in.
@@ -135,10 +139,11 @@ def _pipeline(
 
 
 def _prepare(row: dict[str, Any], output: str, settings: Settings, shared: Any) -> dict[str, Any]:
-    items, earlier = shared_once(shared)
+    items, earlier, images = shared_once(shared)
     item = items[row["id"]]
     only = None if item["rows"] is None else set(item["rows"])
     try:
+        check_images_here(settings, images)
         inputs = proxy_inputs(str(settings.proxy.model))
         shard = prepare_shard(RunDirectory(output), item["name"], settings, inputs, only, earlier)
         return {**shard.to_row(), "failure": b""}
@@ -148,14 +153,26 @@ def _prepare(row: dict[str, Any], output: str, settings: Settings, shared: Any) 
 
 
 def score_corrupted(
-    run: RunDirectory, settings: Settings, rows: Mapping[str, Sequence[int]], workers: Workers, model: str
+    run: RunDirectory,
+    settings: Settings,
+    rows: Mapping[str, Sequence[int]],
+    workers: Workers,
+    model: str,
+    images: Sequence[str],
 ) -> dict[int, Any]:
-    """Vectors float16 [d] of the corrupted versions of a few conversations, given by shard, in one task."""
+    """Vectors float16 [d] of the corrupted versions of a few conversations, given by shard, in one task.
+
+    Raises:
+        ArdsError: the node of the task does not see the images.
+    """
     task = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(_score_corrupted)
-    return ray.get(task.remote(run.url, settings, dict(rows), model))
+    return ray.get(task.remote(run.url, settings, dict(rows), model, images))
 
 
-def _score_corrupted(output: str, settings: Settings, rows: Mapping[str, Sequence[int]], model: str) -> dict[int, Any]:
+def _score_corrupted(
+    output: str, settings: Settings, rows: Mapping[str, Sequence[int]], model: str, images: Sequence[str]
+) -> dict[int, Any]:
+    check_images_here(settings, images)
     run = RunDirectory(output)
     proxy = load_proxy(settings, model)
     vectors = {}

@@ -17,7 +17,7 @@ from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import plan_workers
 from ards_ray.cluster.signals import score_corrupted, score_shards
 from ards_ray.config import Settings
-from ards_ray.corpus.images import lies_inside
+from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, is_parquet
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import adapter_folder, checkpoint_digest
@@ -126,16 +126,19 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
         shards.update({name: _failed_rows(job.run, part) for name, part in done.items() if part.details["failed"]})
     if shards or not job.state.is_done("signals", stage_inputs):
         workers = plan_workers(job.settings.runtime, job.asked_device, job.settings.proxy.device)
-        check_nodes(job.run, job.settings, job.model, _sample_images(job, parts))
+        images = _sample_images(job, parts)
+        check_nodes(job.run, job.settings, job.model, images)
         sizes = {part.name: part.rows for part in parts}
         total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
         earlier = job.earlier_rows(stage_inputs)
         with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
             job.run.discard("signals", keep=stage)
-            for row in score_shards(job.run, job.settings, shards, len(parts), workers, job.model, stage, earlier):
+            for row in score_shards(
+                job.run, job.settings, shards, len(parts), workers, job.model, stage, earlier, images
+            ):
                 del shards[row["name"]]
                 progress.advance(row["conversations"])
-            with LoneProxy(job.run, job.settings, workers, job.model, stage) as proxy:
+            with LoneProxy(job.run, job.settings, workers, job.model, stage, images) as proxy:
                 for name, rows in shards.items():
                     say(job.console, f"{name}: the process that scored it died; it is scored alone.")
                     row = score_alone(proxy, name, rows or _rows(job.run, name))
@@ -163,8 +166,7 @@ def _sample_images(job: Job, parts: Sequence[Part]) -> list[str]:
     folder = locate(job.settings.corpus.images)
     table = job.run.read_table(parts[0].path, ["image", "source"]).to_pylist()
     names = [row["image"] for row in table if row["image"] and embedded_row(row["image"], row["source"]) is None]
-    names = [name for name in names if lies_inside(name)][:SAMPLED_IMAGES]
-    return [name for name in names if (folder / name).exists()]
+    return [name for name in names[:SAMPLED_IMAGES] if has_image(name, folder)]
 
 
 def write_clusters(job: Job, signals: Sequence[Part]) -> None:
@@ -260,7 +262,8 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
             for index, row_number in subgroups.corrupted_members(found):
                 rows.setdefault(signals[index].name, []).append(row_number)
             workers = plan_workers(settings.runtime, job.asked_device, settings.proxy.device)
-            corrupted = score_corrupted(run, settings, rows, workers, job.model)
+            images = _sample_images(job, run.parts("conversations"))
+            corrupted = score_corrupted(run, settings, rows, workers, job.model, images)
         subgroups.write_subgroups(run, settings, found, vectors, corrupted, stage, started)
 
 

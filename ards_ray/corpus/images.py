@@ -23,8 +23,9 @@ from PIL import (  # The plugins register the formats that are read here.
 from pyarrow.fs import FileType
 
 from ards_ray.corpus.parquet import batches_of, embedded_column, open_parquet
-from ards_ray.errors import ConversationError, CorpusError
+from ards_ray.errors import ConversationError
 from ards_ray.storage.location import Location, locate
+from ards_ray.storage.retries import is_transient
 
 # Raster formats alone: others run programs on the file or read further files. JPEG opens MPO as well.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
@@ -34,7 +35,18 @@ _LARGEST_FILE = 1 << 30
 
 # What is wrong with the path or file itself; anything else, too many open files for instance, is the machine's trouble.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
-_UNREADABLE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_UNREADABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.EINVAL,
+    errno.EILSEQ,
+)
+# Some remote filesystems keep copies on a disk of this machine.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def read_image(image: str, folder: Location | None) -> bytes:
@@ -53,6 +65,22 @@ def read_image(image: str, folder: Location | None) -> bytes:
     return (
         _read_local(image, folder.path) if folder.is_local else _read_remote(image, folder / posixpath.normpath(image))
     )
+
+
+def has_image(image: str, folder: Location) -> bool:
+    """Whether a file lies at an image path under the image folder; one that may not be looked at counts as missing.
+
+    Raises:
+        OSError: the storage failed; worth another try.
+    """
+    if not lies_inside(image):
+        return False
+    try:
+        return bool((folder / image).info().is_file)
+    except OSError as error:
+        if not _is_the_files(error, folder):
+            raise
+        return False
 
 
 def decode_image(content: bytes, max_pixels: int) -> Image.Image:
@@ -85,8 +113,11 @@ def read_embedded(file: str, rows: Sequence[int]) -> dict[int, bytes]:
         file: Path or URL.
         rows: Row numbers within the file.
 
+    Returns:
+        The images by row; rows that embed none are left out.
+
     Raises:
-        CorpusError: the file is missing or corrupt, or one of the rows embeds no image.
+        CorpusError: the file is missing or corrupt.
         OSError: a remote storage failed; worth another try.
     """
     wanted = np.unique(np.asarray(rows, np.int64))
@@ -96,10 +127,9 @@ def read_embedded(file: str, rows: Sequence[int]) -> dict[int, bytes]:
         if column is not None:
             for batch, numbers in batches_of(parquet, wanted, [column], _BATCH_BYTES):
                 for row, value in zip(numbers.tolist(), batch.column(0).to_pylist(), strict=True):
-                    images[row] = value["bytes"] if isinstance(value, dict) else value
-    missing = [row for row in wanted.tolist() if images.get(row) is None]
-    if missing:
-        raise CorpusError(f"{file}: row {missing[0]} embeds no image; did the file change since it was read?")
+                    content = value["bytes"] if isinstance(value, dict) else value
+                    if content is not None:
+                        images[row] = content
     return images
 
 
@@ -128,7 +158,23 @@ def lies_inside(image: str) -> bool:
     return not posixpath.isabs(image) and posixpath.normpath(image).split("/")[0] != ".." and "\0" not in image
 
 
+def _is_the_files(error: OSError, place: Location) -> bool:
+    """Whether an error is about one file, which the next try cannot read either, and not about storage or machine."""
+    if place.is_local:
+        return error.errno in _UNREADABLE
+    return not is_transient(error) and error.errno not in _DISK_FULL
+
+
 def _read_remote(image: str, file: Location) -> bytes:
+    try:
+        return _content_of(image, file)
+    except OSError as error:
+        if not _is_the_files(error, file):
+            raise
+        raise ConversationError("image cannot be read", f"{image} ({error})") from error
+
+
+def _content_of(image: str, file: Location) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError as error:

@@ -47,7 +47,8 @@ class Entry:
         row: Position in the corpus, counted over all its files from 0.
         id: The record's id, which may repeat; empty if it has none.
         source: Path or URL of the corpus file.
-        image: Path under the image folder, `source#n` for one embedded in row n of a Parquet file, or None.
+        image: Path under the image folder, `source#n` for one embedded in row n of a Parquet file, or None. What a
+            record itself writes never stands here if it begins as the name of an embedded image does.
         format: Answer format.
         record: JSON text of the original object, every key kept; without the bytes of an embedded image.
     """
@@ -100,19 +101,23 @@ _Records = Iterator[tuple[Any, str | None]]
 
 
 def _entries(locations: list[Location], readers: list[Callable[[Location], _Records]]) -> Iterator[Entry]:
+    reserved = tuple(f"{location.url}#" for location in locations)
     row = 0
     for location, read in zip(locations, readers, strict=True):
         for record, embedded in read(location):
-            yield _entry(row, location.url, record, embedded)
+            yield _entry(row, location.url, record, embedded, reserved)
             row += 1
 
 
-def _entry(row: int, source: str, record: Any, embedded: str | None) -> Entry:
+def _entry(row: int, source: str, record: Any, embedded: str | None, reserved: tuple[str, ...]) -> Entry:
     try:
         image = embedded or image_of(record)
         has_image = image is not None
     except ConversationError:
         image, has_image = None, True
+    if embedded is None and image is not None and image.startswith(reserved):
+        # It would be taken for embedded. Without it in the table, the conversation fails when it is made ready.
+        image = None
     identity = record.get("id") if isinstance(record, dict) else None
     text = _encode(record)
     return Entry(

@@ -29,11 +29,10 @@ class Lease:
 
     Attributes:
         host: Name of the machine.
-        namespace: Which machine of that name, and which of its spaces of process numbers: machines share names, and
-            containers share machines.
+        namespace: Which boot of which machine, and which of its spaces of process numbers: machines share names, cloned
+            ones all else as well, and containers share machines. Empty where that is unknown.
         process: Process number there.
-        started: When that process began, in the machine's own count, None where that is unknown: numbers are used
-            again.
+        started: The tick of the boot at which that process began, None where that is unknown: numbers are used again.
         token: Different for each lease.
         since: Seconds since 1970 when the driver began.
         heartbeat: Seconds since 1970 when it last said that it is alive.
@@ -55,7 +54,8 @@ class Lease:
 
     def is_here(self) -> bool:
         """Whether its holder is a process of this machine, as this process sees them."""
-        return (self.host, self.namespace) == (socket.gethostname(), _namespace())
+        here = _namespace()
+        return here != "" and (self.host, self.namespace) == (socket.gethostname(), here)
 
     def is_dead(self) -> bool:
         """Whether it is known for sure that the holder lives no more."""
@@ -244,11 +244,11 @@ def _parse(run: RunDirectory, content: bytes) -> Lease:
 
 
 def _namespace() -> str:
-    parts = []
-    for read in (lambda: Path("/etc/machine-id").read_text().strip(), lambda: os.readlink("/proc/self/ns/pid")):
-        with suppress(OSError):
-            parts.append(read())
-    return " ".join(parts)
+    # The boot is drawn by the kernel; what is in /etc is copied with the disk, and containers have none.
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 def _lives(process: int) -> bool:
@@ -262,11 +262,10 @@ def _lives(process: int) -> bool:
 
 
 def _started(process: int) -> str | None:
-    """The boot and the tick of it in which a process began; `ended` of one that only waits to be buried."""
+    """The tick of this boot at which a process began; `ended` of one that only waits to be buried."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as boot, open(f"/proc/{process}/stat", "rb") as stat:
-            # The name stands in parentheses and may hold anything; the state is the third field, the tick the 22nd.
-            fields = stat.read().rpartition(b")")[2].decode().split()
-            return "ended" if fields[0] in "ZX" else f"{boot.read().strip()}/{fields[19]}"
+        # The name stands in parentheses and may hold anything; the state is the third field, the tick the 22nd.
+        fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except OSError:
         return None
+    return "ended" if fields[0] in "ZX" else fields[19]

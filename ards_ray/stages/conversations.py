@@ -1,9 +1,7 @@
 """Conversations: the corpus as a table, in shards that hold all conversations about an image."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from time import monotonic
 
 import pyarrow as pa
@@ -15,6 +13,7 @@ from ards_ray.corpus.shards import shard_corpus
 from ards_ray.corruption.attack import corrupt
 from ards_ray.errors import ConversationError
 from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.storage.scratch import scratch_folder
 
 
 def write_conversations(run: RunDirectory, settings: Settings, stage: str) -> Iterator[Part]:
@@ -23,10 +22,10 @@ def write_conversations(run: RunDirectory, settings: Settings, stage: str) -> It
     Raises:
         CorpusError: a corpus file cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="ards-ray-") as scratch:
+    with scratch_folder(run.url) as scratch:
         entries = read_corpus(settings.corpus.files)
         started = monotonic()
-        for number, table in enumerate(shard_corpus(entries, settings.runtime.shard_size, Path(scratch))):
+        for number, table in enumerate(shard_corpus(entries, settings.runtime.shard_size, scratch)):
             details = {"formats": dict(Counter(table["format"].to_pylist()))}
             yield run.write_table(f"conversations/part-{number:05d}.parquet", table, stage, started, details)
             started = monotonic()

@@ -2,9 +2,8 @@
 
 import json
 import posixpath
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from ards_ray.selection.mixture import best, budget_count, format_quotas
 from ards_ray.stages.inputs import signals_digest
 from ards_ray.stages.subgroups import MEMBERS, SUBGROUPS, WHOLE_CORPUS, subgroup_name
 from ards_ray.storage.location import locate
+from ards_ray.storage.scratch import scratch_folder
 
 MIXTURE_JSON = "mixture.json"
 FAILURES = "failures.jsonl"
@@ -140,8 +140,8 @@ def write_mixture(
     started = monotonic()
     chosen = selection.rows[selection.selected]
     if not is_parquet(files[0]):
-        with tempfile.TemporaryDirectory(prefix="ards-ray-") as scratch, run.publish(MIXTURE_JSON) as stream:
-            count = write_json_array(stream, _records(run, conversations, chosen, Path(scratch)))
+        with scratch_folder(run.url) as scratch, run.publish(MIXTURE_JSON) as stream:
+            count = write_json_array(stream, _records(run, conversations, chosen, scratch))
         run.record(MIXTURE_JSON, count, stream, stage, started)
         return
     first = 0
@@ -253,3 +253,10 @@ def write_failures(run: RunDirectory, conversations: Sequence[Part], signals: Se
                     stream.write((json.dumps({**entry, "error": error}, ensure_ascii=False) + "\n").encode())
     run.record(FAILURES, reasons.total(), stream, stage, started, {"reasons": dict(reasons)})
     return dict(reasons)
+
+
+def example_failure(run: RunDirectory, reasons: Mapping[str, int]) -> str:
+    """The whole error of a conversation that failed for the most frequent reason; failures.jsonl is written."""
+    reason = max(reasons, key=lambda name: reasons[name])
+    lines = run.read_bytes(FAILURES).splitlines()
+    return next(error for line in lines if reason_of(error := json.loads(line)["error"]) == reason)

@@ -52,6 +52,9 @@ def prepare_shard(
     for entry in entries:
         try:
             conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
+            if conversation.image != entry["image"]:
+                # The reader leaves out what a record itself names in the way of an embedded image.
+                raise ConversationError("image is not a path", conversation.image)
             content = content_of(conversation, pictures.digest(conversation.image))
             found = None if earlier is None else earlier.find(content)
             if found is None:
@@ -154,6 +157,8 @@ class Pictures:
         if name not in self._files:
             try:
                 content = self._embedded[name] if name in self._embedded else read_image(name, self._folder)
+                if content is None:
+                    raise ConversationError("image not found", f"{name} (its row embeds none any more)")
                 self._files[name] = ImageFile(content, hashlib.sha256(content).digest())
             except ConversationError as error:
                 self._files[name] = _named(name, error)
@@ -175,15 +180,15 @@ def _named(name: str, error: ConversationError) -> ConversationError:
     return ConversationError(reason, f"{name} ({detail})" if detail else name)
 
 
-def _read_embedded(entries: Iterable[dict]) -> dict[str, bytes]:
-    """The embedded images among the entries, each file opened once."""
+def _read_embedded(entries: Iterable[dict]) -> dict[str, bytes | None]:
+    """The embedded images among the entries, None for those that are not there; each file is opened once."""
     rows: dict[str, list[int]] = {}
     for entry in entries:
         row = embedded_row(entry["image"], entry["source"])
         if row is not None:
             rows.setdefault(entry["source"], []).append(row)
-    return {
-        f"{file}#{row}": content
-        for file, wanted in rows.items()
-        for row, content in read_embedded(file, wanted).items()
-    }
+    images: dict[str, bytes | None] = {}
+    for file, wanted in rows.items():
+        found = read_embedded(file, wanted)
+        images |= {f"{file}#{row}": found.get(row) for row in wanted}
+    return images

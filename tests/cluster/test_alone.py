@@ -1,7 +1,7 @@
 """Shards scored alone whose conversations kill the process: real processes, with a rule in the place of the proxy."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def proxy(is_deadly: Callable[[int], bool]) -> type:
         def place(self) -> tuple[str, int]:
             return ray.get_runtime_context().get_node_id(), WIDTH
 
-        def score_alone(self, name: str, rows: list[int]) -> tuple[pa.Table, int]:
+        def score_alone(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
             if any(map(is_deadly, rows)):
                 os._exit(1)
             return scored(rows), 0
@@ -59,7 +59,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def scored_alone(run: RunDirectory) -> dict[str, Any]:
-    with LoneProxy(run, Settings(), Workers(1, cpus=1, gpus=0), "", STAGE) as lone:
+    with LoneProxy(run, Settings(), Workers(1, cpus=1, gpus=0), "", STAGE, ()) as lone:
         return score_alone(lone, "part-00000", ROWS)
 
 

@@ -98,15 +98,18 @@ def inputs(demo_inputs: Any, tmp_path_factory: pytest.TempPathFactory) -> Inputs
     good = json.loads(demo_inputs.corpus.read_text())[:40]
     records: list[Any] = []
     reasons: dict[int, str | None] = {}
-    absolute = {"absolute": (about(str(images / "cmyk.jpg")), LEFT_FOLDER)}
-    for number, (name, (record, reason)) in enumerate((CASES | absolute).items()):
+    corpus = folder / "corpus.json"
+    cases = CASES | {
+        "absolute": (about(str(images / "cmyk.jpg")), LEFT_FOLDER),
+        "embedded": (about(f"{corpus}#0"), "image is not a path"),
+    }
+    for number, (name, (record, reason)) in enumerate(cases.items()):
         records.append(good[number])
         reasons[len(records)] = reason
         records.append({"id": name} | record if isinstance(record, dict) else record)
-    records += good[len(CASES) + 1 :]
+    records += good[len(cases) :]
     # The same conversation under the same id, which happens where corpora are put together.
     records += [good[0]]
-    corpus = folder / "corpus.json"
     corpus.write_text(json.dumps(records))
     return Inputs(corpus, images, reasons)
 
@@ -164,6 +167,7 @@ def test_too_many_failures_end_the_job_and_keep_everything(stopped: tuple[Path, 
     for reason in set(reasons):
         assert f"{reason} {reasons.count(reason)}" in outcome.text
     total = len(json.loads(inputs.corpus.read_text()))
+    assert "The most frequent reason, for example: " in outcome.text
     assert f"{len(reasons)} of {total} conversations failed" in outcome.text
     for word in ("limits.failed_fraction (0.05)", "failures.jsonl", "--retry-failed"):
         assert word in outcome.text

@@ -1,5 +1,6 @@
 """Images: found, decoded as the reference does, and a clear reason for each one that cannot be used."""
 
+import errno
 import io
 import os
 import random
@@ -8,16 +9,17 @@ import warnings
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
-from ards_ray.corpus.images import decode_image, read_embedded, read_image
+from ards_ray.corpus.images import decode_image, has_image, read_embedded, read_image
 from ards_ray.errors import ConversationError, CorpusError
 from ards_ray.storage import retries
 from ards_ray.storage.location import Location, locate
@@ -214,6 +216,13 @@ def test_unreadable_file(folder: Location) -> None:
     assert refusal("coco/a.png", folder) == "image cannot be read: coco/a.png (Permission denied)"
 
 
+def test_a_file_that_the_disk_cannot_read() -> None:
+    """One bad block under one picture would end the job at every start."""
+    # Files whose pages nobody has: the kernel answers as it does for a bad block, and for a call without sense.
+    assert refusal("mem", locate("/proc/self")) == "image cannot be read: mem (Input/output error)"
+    assert refusal("clear_refs", locate("/proc/self")).startswith("image cannot be read: clear_refs (")
+
+
 def test_no_folder() -> None:
     """A forgotten `--images` is named, not reported as so many missing files."""
     assert refusal("a.png", None) == "image not found: a.png (no image folder is given)"
@@ -253,6 +262,68 @@ def test_a_failing_store_is_no_failed_conversation(monkeypatch: pytest.MonkeyPat
         read_image("a.png", locate("failing://images"))
 
 
+class Guarded(MemoryFileSystem):  # type: ignore[misc]
+    """A store that refuses some of its files, in the words that S3, Google or a disk have for it."""
+
+    protocol = "guarded"
+    errors: ClassVar[dict[str, OSError]] = {
+        "denied.png": PermissionError(errno.EACCES, "Access Denied"),
+        "s3.png": OSError("AWS Error ACCESS_DENIED during HeadObject operation: No response body."),
+        "status.png": OSError("AWS Error UNKNOWN (HTTP status 400) during HeadObject operation"),
+        "google.png": OSError("google::cloud::Status(PERMISSION_DENIED: caller does not have access)"),
+        "full.png": OSError(errno.ENOSPC, "No space left on device"),
+    }
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        self._refuse(path)
+        return super().info(path, **options)
+
+    def _open(self, path: str, *args: Any, **options: Any) -> Any:
+        self._refuse(path)
+        return super()._open(path, *args, **options)
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(MemoryFileSystem._strip_protocol(path.removeprefix("guarded://")))
+
+    def _refuse(self, path: str) -> None:
+        error = self.errors.get(path.rpartition("/")[2])
+        if error is not None:
+            raise error
+
+
+@pytest.fixture
+def guarded() -> Location:
+    fsspec.register_implementation("guarded", Guarded, clobber=True)
+    # Both keep their files in one place.
+    content = encoded(noise("RGB"), "PNG")
+    fsspec.filesystem("memory").pipe({f"/guarded/{name}": content for name in (*Guarded.errors, "a.png")})
+    return locate("guarded://guarded")
+
+
+@pytest.mark.parametrize("image", ["denied.png", "s3.png", "status.png", "google.png"])
+def test_a_picture_that_a_store_refuses(guarded: Location, image: str) -> None:
+    """One object with other rights, or missing where S3 may not say so, would end the job at every start."""
+    assert refusal(image, guarded) == f"image cannot be read: {image} ({Guarded.errors[image]})"
+    assert not has_image(image, guarded)
+
+
+def test_a_full_disk_is_no_failed_conversation(guarded: Location) -> None:
+    """Where a store keeps copies on the machine's disk, a full one would be recorded as so many bad pictures."""
+    with pytest.raises(OSError, match="No space left"):
+        read_image("full.png", guarded)
+
+
+def test_which_images_are_there(guarded: Location, folder: Location, tmp_path: Path) -> None:
+    """The job looks for some pictures before it begins; a name that no file can have would end it there."""
+    (tmp_path / "secret.png").write_bytes(b"x")
+    assert has_image("coco/a.png", folder)
+    assert has_image("a.png", guarded)
+    for image in ("coco/b.png", "coco", "../secret.png", "x" * 300, "nul\0.png"):
+        assert not has_image(image, folder)
+    assert not has_image("b.png", guarded)
+
+
 # Embedded
 
 
@@ -289,12 +360,9 @@ def test_only_the_row_groups_needed_are_read(tmp_path: Path) -> None:
 
 
 def test_rows_without_an_embedded_image(tmp_path: Path) -> None:
-    """The file was exchanged during the run: what is scored would not be what was read."""
+    """A row whose image is gone costs itself, not the images of the others."""
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     file = embed(tmp_path / "c.parquet", [{"bytes": b"x", "path": None}, {"bytes": None, "path": "a"}, None], kind)
     for row in (1, 2, 3, -1):
-        with pytest.raises(CorpusError, match=f"row {row} embeds no image"):
-            read_embedded(file, [0, row])
-    paths = embed(tmp_path / "p.parquet", ["a.jpg"])
-    with pytest.raises(CorpusError, match="row 0 embeds no image"):
-        read_embedded(paths, [0])
+        assert read_embedded(file, [0, row]) == {0: b"x"}
+    assert read_embedded(embed(tmp_path / "p.parquet", ["a.jpg"]), [0]) == {}

@@ -382,3 +382,17 @@ def test_embedded_row_tells_paths_from_embedded_images() -> None:
     assert embedded_row("/c.parquet#12", "/c.parquet") == 12
     for image in ("img#12", "/c.parquet#", "/c.parquet#x", "/c.parquet", "/d.parquet#1", None):
         assert embedded_row(image, "/c.parquet") is None
+
+
+def test_a_record_cannot_name_an_embedded_image(tmp_path: Path) -> None:
+    """One that does would have its corpus file opened as Parquet, or be shown another conversation's picture."""
+    json_file, first, second = (str(tmp_path / name) for name in ("c.json", "1.parquet", "2.parquet"))
+    names = [f"{json_file}#0", [f"{json_file}#0"], f"{json_file}#{'9' * 5000}", "a#0"]
+    write(tmp_path / "c.json", json.dumps([conversation(0, image=name) for name in names]))
+    entries = read(json_file)
+    assert [entry.image for entry in entries] == [None, None, None, "a#0"]
+    assert {entry.format for entry in entries} == {"image"}
+    images = [{"bytes": b"x", "path": None}, {"bytes": None, "path": f"{first}#0"}]
+    for file in (first, second):
+        parquet(Path(file), {"image": pa.array(images, IMAGE)})
+    assert [entry.image for entry in read(first, second)] == [f"{first}#0", None, f"{second}#0", None]

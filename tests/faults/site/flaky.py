@@ -18,7 +18,7 @@ def call() -> None:
 
 
 class FlakyFileSystem(LocalFileSystem):  # type: ignore[misc]
-    """The local files, behind a network that loses every tenth call."""
+    """The local files, behind a network that loses every tenth call; those named `.forbidden` may not be read."""
 
     protocol = "flaky"
 
@@ -37,6 +37,8 @@ class FlakyFileSystem(LocalFileSystem):  # type: ignore[misc]
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         call()
+        if path.endswith(".forbidden"):
+            raise PermissionError(f"{path}: AWS Error ACCESS_DENIED")
         if "w" in mode:
             os.makedirs(os.path.dirname(path), exist_ok=True)
         return FlakyFile(super()._open(path, mode, **options))

@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ def strike(point: str, subject: str) -> None:
         elif fault["kind"] == "crash":
             # In this thread: a signal may be handled in another one, and this one would go on.
             ctypes.string_at(0)
+        elif fault["kind"] == "wait":
+            while True:
+                time.sleep(1)
         elif fault["kind"] == "kill driver":
             os.kill(json.loads(Path(fault["run"], "lease.json").read_text())["process"], signal.SIGKILL)
         elif fault["kind"] == "device":
