@@ -108,7 +108,7 @@ def test_questions_that_harm_their_process_cost_themselves(
 
 def test_many_killers_in_a_row_end_nothing(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty questions about one picture that a library stumbles over: the others are answered all the same."""
-    monkeypatch.setattr(asking, "DEATHS_IN_A_ROW", 4)
+    monkeypatch.setattr(asking, "DEATHS_IN_A_ROW", 6)
     killers = ("6", "7")
     monkeypatch.setattr(
         asking, "Replica", replica(lambda prompt: any(f"Question {killer}?" in prompt for killer in killers))
