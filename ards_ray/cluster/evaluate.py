@@ -288,5 +288,6 @@ def _described(settings: EvaluationSettings) -> dict[str, Any]:
         "symbols of the symbol attack": " ".join(settings.plan.symbols),
         "matching": settings.plan.matching,
         "score": settings.score,
+        "longest answer": f"{settings.answer_tokens} tokens",
         "seed": settings.plan.seed,
     }
