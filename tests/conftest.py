@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -130,3 +131,18 @@ def select(local_ray: None, demo_inputs: DemoInputs) -> Callable[..., int]:
         return main(["select", "--output", str(output), *small, *options, *arguments])
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The closing table of the faults. Here, since the process that reports collects no tests itself."""
+    # Told by the tests' reports: the tests may run in other processes.
+    passed = terminalreporter.getreports("passed")
+    lines = [
+        value for report in passed if report.when == "call" for name, value in report.user_properties if name == "fault"
+    ]
+    if lines:
+        terminalreporter.section("faults")
+        terminalreporter.write_line("| fault | tries | conversations lost | redone |")
+        terminalreporter.write_line("|---|---|---|---|")
+        for fault, tries, lost, redone in lines:
+            terminalreporter.write_line(f"| {fault} | {tries} | {lost} | {redone} |")

@@ -142,18 +142,3 @@ def note(record_property: Callable[[str, object], None]) -> Callable[[str, int, 
 @pytest.fixture(scope="session")
 def verify() -> Callable[[object], str]:
     return problems
-
-
-@pytest.hookimpl
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    # Told by the tests' reports: the tests may run in other processes.
-    passed = terminalreporter.getreports("passed")
-    lines = [
-        value for report in passed if report.when == "call" for name, value in report.user_properties if name == "fault"
-    ]
-    if lines:
-        terminalreporter.section("faults")
-        terminalreporter.write_line("| fault | tries | conversations lost | redone |")
-        terminalreporter.write_line("|---|---|---|---|")
-        for fault, tries, lost, redone in lines:
-            terminalreporter.write_line(f"| {fault} | {tries} | {lost} | {redone} |")
