@@ -73,6 +73,7 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     settings = _with_absolute_paths(settings)
     folder = checkpoint_folder(str(settings.model.model))
     inputs = load_inputs(folder)
+    # Before anything is read: whether so long an answer fits this model.
     tokens_of(inputs, folder, settings.answer_tokens)
     if settings.model.adapter is not None:
         adapter_folder(settings.model.adapter)

@@ -32,10 +32,10 @@ class EngineSettings:
         name: Which engine.
         proxy: Checkpoint, adapter, device and dtype, neither of which is `auto`.
         score: Generate the answer, or rank the symbols by likelihood.
+        answer_tokens: Tokens of the longest answer.
         batch_positions: Positions that the transformers engine computes together.
         tensor_parallel: GPUs that share one model; vLLM alone.
         threads: Torch threads on a CPU.
-        answer_tokens: Tokens of the longest answer.
     """
 
     name: EngineName
@@ -159,7 +159,7 @@ def _stated_ends(folder: Path) -> Sequence[int]:
     file = folder / "generation_config.json"
     if not file.is_file():
         return ()
-    # Imported late: it takes a second that the driver need not wait.
+    # Imported late: it takes a second that wrong options, and `--answers`, need not wait.
     from transformers import GenerationConfig
 
     try:

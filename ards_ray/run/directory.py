@@ -1,7 +1,5 @@
 """The run directory: the tables of one run, and which of their parts are whole."""
 
-import hashlib
-import io
 import json
 import mmap
 import os
@@ -13,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from time import monotonic
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.run.entry import ENTRY, PATHS, entry_problem
+from ards_ray.run.written import CountedStream, vector_offsets
 from ards_ray.storage.atomic import TEMPORARY, whole_file
 from ards_ray.storage.location import locate
 
@@ -96,33 +94,6 @@ def stage_of(path: str) -> str:
     """The stage that writes a file of the run."""
     table = table_of(path)
     return "mixture" if table == "information" else table
-
-
-class CountedStream(io.RawIOBase):
-    """Passes bytes on, counts them and sums them up."""
-
-    def __init__(self, stream: IO[bytes]):
-        self._stream = stream
-        self.sha = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        self._stream.write(content)
-        self.sha.update(content)
-        size = memoryview(content).nbytes
-        self.size += size
-        return size
-
-    def holds(self, content: bytes, offset: int) -> bool:
-        """Whether what was written holds `content` from a byte on."""
-        self._stream.seek(offset)
-        try:
-            return self._stream.read(len(content)) == content
-        finally:
-            self._stream.seek(self.size)
 
 
 class RunDirectory:
@@ -248,7 +219,7 @@ class RunDirectory:
             ) as writer:
                 for group in groups:
                     writer.write_table(group, row_group_size=max(group.num_rows, 1))
-            vectors = _vector_offsets(metadata[0], groups, stream) if row_groups else []
+            vectors = vector_offsets(metadata[0], groups, stream) if row_groups else []
         return self.record(path, table.num_rows, stream, stage, started, details, vectors)
 
     def record(
@@ -440,25 +411,6 @@ class RunDirectory:
                 self.location.filesystem.delete_dir((self.location / folder).path)
         for name in FILES:
             self.delete(name)
-
-
-def _vector_offsets(metadata: pq.FileMetaData, groups: Sequence[pa.Table], written: CountedStream) -> list[int]:
-    """Where the numbers of each row group's column `vector` begin in a Parquet file; see `Part.vectors`.
-
-    Plain, uncompressed and in one page, they are the last bytes of their column chunk. The written bytes are compared
-    with the numbers, so that nothing rests on how this version of Parquet's writer lays out its pages.
-    """
-    offsets = []
-    paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
-    leaf = next(index for index, path in enumerate(paths) if path.startswith("vector."))
-    for number, group in enumerate(groups):
-        numbers = schema.vectors_of(group["vector"].drop_null()).tobytes()
-        column = metadata.row_group(number).column(leaf)
-        end = column.data_page_offset + column.total_compressed_size
-        if not written.holds(numbers, end - len(numbers)):
-            return []
-        offsets.append(end - len(numbers))
-    return offsets
 
 
 def _entry(path: str) -> str:
