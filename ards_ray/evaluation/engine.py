@@ -151,7 +151,7 @@ def tokens_of(inputs: ProxyInputs, folder: Path, answer_tokens: int) -> Tokens:
 
 def _answer_ids(inputs: ProxyInputs, text: str) -> np.ndarray:
     """The ids of an answer with the one that ends it, in the family's training form."""
-    ids, targets = inputs.encode([Round("", text)], None, LONGEST_PROMPT)
+    ids, targets = inputs.encode([Round("?", text)], None, LONGEST_PROMPT)
     return ids[targets]
 
 

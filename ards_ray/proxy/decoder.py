@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import rms_norm
 
+from ards_ray.errors import SettingsError
 from ards_ray.proxy.attention import PackedAttention
 
 # Rows of a feed-forward layer computed together on a CPU: what lies between its products stays in the cache.
@@ -50,6 +51,24 @@ class Decoded:
         scores = torch.einsum("kgd,tkd->kgt", query.float(), key.float()) * self.scale
         row = scores.softmax(dim=-1).mean(dim=(0, 1))
         return torch.nn.functional.pad(row, (len(path) - len(seen), 0))
+
+
+def window_of(text: Any) -> int | None:
+    """How many positions a position of a text model sees, its own included; None for all before it.
+
+    Raises:
+        SettingsError: some layers have a sliding window and others have none.
+    """
+    # Mistral has it in its configuration alone; Llama pays no regard to it, even if it is there.
+    if text.config.model_type == "mistral":
+        return int(text.config.sliding_window) if text.config.sliding_window else None
+    windows = {getattr(layer.self_attn, "sliding_window", None) for layer in text.layers}
+    if len(windows) > 1:
+        raise SettingsError(
+            f"{text.config.name_or_path}: layers with and without a sliding window; known are models with one kind"
+        )
+    window: int | None = windows.pop()
+    return window
 
 
 def decode(text: Any, hidden: torch.Tensor, rotary: Rotary, attention: PackedAttention, wanted: np.ndarray) -> Decoded:

@@ -141,7 +141,7 @@ def load_inputs(folder: Path) -> ProxyInputs:
     """The text and picture side of the checkpoint's family.
 
     Raises:
-        SettingsError: the family is unknown, or the tokenizer is missing.
+        SettingsError: the family is unknown, the tokenizer is missing, or its prompts cannot be made.
     """
     return _family_of(folder)[0](folder)
 
@@ -152,4 +152,8 @@ def load_model(folder: Path, settings: ProxySettings) -> ProxyModel:
     Raises:
         SettingsError: the family is unknown, or the weights cannot be loaded.
     """
-    return _family_of(folder)[1](folder, settings)
+    # Before the weights are read: what is wrong with configuration, tokenizer or chat template.
+    inputs = load_inputs(folder)
+    model: ProxyModel = _family_of(folder)[1](folder, settings)
+    model.vocabulary = inputs.vocabulary
+    return model

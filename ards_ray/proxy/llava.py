@@ -1,4 +1,4 @@
-"""LLaVA-1.5: prompt template v1, one picture of a fixed number of positions, Llama or Mistral as text model."""
+"""LLaVA-1.5: one picture of a fixed number of positions; Llama, Mistral or Qwen2 as text model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +13,20 @@ from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.clip import ClipTower, check_vision, padded_square, tile_positions
-from ards_ray.proxy.loading import load_config, load_tokenizer, load_weights, use_varlen
-from ards_ray.proxy.prompt import Prompt, encode_opening, encode_prompt
+from ards_ray.proxy.decoder import window_of
+from ards_ray.proxy.forms import V1, Prompts
+from ards_ray.proxy.loading import load_config, load_weights, use_varlen
 from ards_ray.proxy.sequence import Picture
+from ards_ray.proxy.tokenizer import load_tokenizer
 
-SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions."
-)
-TEXT_MODELS = ("llama", "mistral")
+TEXT_MODELS = ("llama", "mistral", "qwen2")
 
 
 def load_llava_config(kind: Any, folder: Path) -> Any:
     """The checkpoint's configuration as the library's class `kind`.
 
     Raises:
-        SettingsError: it is not one with CLIP and a Llama or Mistral text model.
+        SettingsError: it is not one with CLIP and a known text model.
     """
     config = load_config(kind, folder)
     name = config.text_config.model_type
@@ -38,13 +36,21 @@ def load_llava_config(kind: Any, folder: Path) -> Any:
     return config
 
 
-def vicuna_prompt(rounds: Sequence[Round], end: str) -> Prompt:
-    """LLaVA's template v1; an answer's target is its text with the space before it and its end token."""
-    prompt = Prompt(SYSTEM + " ")
-    for round in rounds:
-        prompt.add(f"USER: {round.question} ASSISTANT:")
-        prompt.add_answer(f" {round.answer}{end}")
-    return prompt
+def llava_vocabulary(config: Any, tokenizer: Any, end: int) -> int:
+    """How many ids a LLaVA model says.
+
+    Converters append the image token and others to the vocabulary, with random rows for them: they are no part of the
+    softmax. Where the image token is one of the language model's own, all of the tokenizer's tokens are.
+
+    Args:
+        config: The checkpoint's configuration.
+        tokenizer: Its tokenizer.
+        end: The id that ends an answer.
+    """
+    image: int = config.image_token_index
+    if image >= tokenizer.vocab_size and end < image:
+        return image
+    return min(len(tokenizer), config.text_config.vocab_size)
 
 
 class LlavaInputs:
@@ -54,7 +60,9 @@ class LlavaInputs:
         self.config = load_llava_config(LlavaConfig, folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
-        self.image_token = self.vocabulary = self.config.image_token_index
+        self.image_token = self.config.image_token_index
+        self._prompts = Prompts(folder, "llava", self.tokenizer, self.image_token, V1)
+        self.vocabulary = llava_vocabulary(self.config, self.tokenizer, self._prompts.end)
 
     def picture(self, image: Image.Image) -> Picture:
         """See `ProxyInputs.picture`."""
@@ -62,18 +70,15 @@ class LlavaInputs:
         return Picture(pixels[None], (image.height, image.width))
 
     def encode(self, rounds: Sequence[Round], picture: Picture | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `ProxyInputs.encode`. Tokens and targets are those of LLaVA's own preprocessing (`preprocess_v1`)."""
-        prompt = vicuna_prompt(rounds, self.tokenizer.eos_token)
-        image_token = self.config.image_token_index
-        image = [image_token] * tile_positions(self.config)
-        return encode_prompt(self.tokenizer, prompt, [self.tokenizer.bos_token_id], image, image_token, limit)
+        """See `ProxyInputs.encode`. Under v1 tokens and targets are those of LLaVA's own code (`preprocess_v1`)."""
+        return self._prompts.encode(rounds, self._image_ids(), limit)
 
     def encode_question(self, question: str, pictures: Sequence[Picture]) -> np.ndarray:
         """See `ProxyInputs.encode_question`."""
-        prompt = vicuna_prompt([Round(question, "")], self.tokenizer.eos_token)
-        image_token = self.config.image_token_index
-        images = [[image_token] * tile_positions(self.config) for _ in pictures]
-        return encode_opening(self.tokenizer, prompt, [self.tokenizer.bos_token_id], images, image_token)
+        return self._prompts.encode_question(question, [self._image_ids() for _ in pictures])
+
+    def _image_ids(self) -> list[int]:
+        return [self.image_token] * tile_positions(self.config)
 
 
 class LlavaWeights:
@@ -87,12 +92,9 @@ class LlavaWeights:
         self.head = model.lm_head
         config = model.config
         self.hidden_size: int = config.text_config.hidden_size
-        # Converted checkpoints carry random rows from the image token on; they are no part of the softmax.
         self.vocabulary: int = config.image_token_index
         self.image_token: int = config.image_token_index
-        # Mistral has it in its configuration alone; Llama pays no regard to it, even if it is there.
-        text = config.text_config
-        self.window: int | None = text.sliding_window if text.model_type == "mistral" else None
+        self.window = window_of(self.text)
         self.varlen = use_varlen(self.text)
         self.tower = ClipTower(model.model)
 

@@ -1,4 +1,4 @@
-"""LLaVA-NeXT (v1.6): several tiles for a picture, as its shape wants; Vicuna's or Mistral's prompt."""
+"""LLaVA-NeXT (v1.6): several tiles for a picture, as its shape wants."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +15,11 @@ from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
 from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.proxy.clip import LONGEST_SIDE, tile_positions
-from ards_ray.proxy.llava import LlavaWeights, load_llava_config, vicuna_prompt
-from ards_ray.proxy.loading import load_tokenizer, load_weights
-from ards_ray.proxy.prompt import Prompt, encode_opening, encode_prompt
+from ards_ray.proxy.forms import MISTRAL_INSTRUCT, V1, Prompts
+from ards_ray.proxy.llava import LlavaWeights, llava_vocabulary, load_llava_config
+from ards_ray.proxy.loading import load_weights
 from ards_ray.proxy.sequence import Picture
-
-
-def mistral_prompt(rounds: Sequence[Round], end: str) -> Prompt:
-    """LLaVA's template `mistral_instruct`: no system sentence, and a space before each end token."""
-    prompt = Prompt()
-    for round in rounds:
-        prompt.add(f"[INST] {round.question} [/INST]")
-        prompt.add_answer(f" {round.answer} {end}")
-    return prompt
+from ards_ray.proxy.tokenizer import load_tokenizer
 
 
 def _load_config(folder: Path) -> Any:
@@ -44,8 +36,10 @@ class LlavaNextInputs:
         self.config = _load_config(folder)
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
-        self.image_token = self.vocabulary = self.config.image_token_index
-        self._template = mistral_prompt if self.config.text_config.model_type == "mistral" else vicuna_prompt
+        self.image_token = self.config.image_token_index
+        own = MISTRAL_INSTRUCT if self.config.text_config.model_type == "mistral" else V1
+        self._prompts = Prompts(folder, "llava_next", self.tokenizer, self.image_token, own)
+        self.vocabulary = llava_vocabulary(self.config, self.tokenizer, self._prompts.end)
 
     def picture(self, image: Image.Image) -> Picture:
         """See `ProxyInputs.picture`. The whole picture squeezed to a tile, then the tiles of an enlarged one.
@@ -78,17 +72,14 @@ class LlavaNextInputs:
 
     def encode(self, rounds: Sequence[Round], picture: Picture | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """See `ProxyInputs.encode`."""
-        image_token = self.config.image_token_index
-        image = [image_token] * self.positions_of(picture) if picture else []
-        prompt = self._template(rounds, self.tokenizer.eos_token)
-        return encode_prompt(self.tokenizer, prompt, [self.tokenizer.bos_token_id], image, image_token, limit)
+        return self._prompts.encode(rounds, self._image_ids(picture) if picture else (), limit)
 
     def encode_question(self, question: str, pictures: Sequence[Picture]) -> np.ndarray:
         """See `ProxyInputs.encode_question`."""
-        prompt = self._template([Round(question, "")], self.tokenizer.eos_token)
-        image_token = self.config.image_token_index
-        images = [[image_token] * self.positions_of(picture) for picture in pictures]
-        return encode_opening(self.tokenizer, prompt, [self.tokenizer.bos_token_id], images, image_token)
+        return self._prompts.encode_question(question, [self._image_ids(picture) for picture in pictures])
+
+    def _image_ids(self, picture: Picture) -> list[int]:
+        return [self.image_token] * self.positions_of(picture)
 
 
 class LlavaNextModel(LlavaWeights):

@@ -1,4 +1,4 @@
-"""Configurations, tokenizers and weights from a checkpoint folder, through the library, and what goes wrong there."""
+"""Configurations and weights from a checkpoint folder, through the library, and what goes wrong there."""
 
 import json
 import warnings
@@ -10,7 +10,6 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
 
 from ards_ray.config import ProxySettings
 from ards_ray.errors import SettingsError
@@ -30,21 +29,6 @@ def load_config(kind: Any, folder: Path) -> Any:
         return kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         raise SettingsError(f"{folder / 'config.json'}: not a configuration of a known model ({error})") from error
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The checkpoint's fast tokenizer.
-
-    Raises:
-        SettingsError: there is none.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise SettingsError(f"{folder}: the tokenizer cannot be loaded ({error})") from error
-    if not tokenizer.is_fast:
-        raise SettingsError(f"{folder}: no tokenizer.json here; save the checkpoint with its fast tokenizer")
-    return tokenizer
 
 
 def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:

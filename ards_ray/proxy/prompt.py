@@ -1,91 +1,132 @@
-"""From a conversation's text to tokens and targets, as every family does it."""
+"""From a prompt in pieces to token ids and targets, as every family does it."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ards_ray.corpus.conversation import IMAGE_TAG
 from ards_ray.errors import ConversationError
 
-Span = tuple[int, int]
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a prompt: text, or the place of a picture.
+
+    Attributes:
+        text: The text; None for a picture.
+        target: Whether the model is trained to say it.
+    """
+
+    text: str | None
+    target: bool = False
 
 
-class Prompt:
-    """A prompt in the making: its text, where a picture stands as `<image>`, and the ranges of its answers."""
-
-    def __init__(self, text: str = ""):
-        self.text = text
-        self.answers: list[Span] = []
-
-    def add(self, text: str) -> None:
-        self.text += text
-
-    def add_answer(self, text: str) -> None:
-        """Add text whose tokens are targets."""
-        self.answers.append((len(self.text), len(self.text) + len(text)))
-        self.text += text
+PICTURE = Piece(None)
 
 
-def encode_prompt(
-    tokenizer: Any, prompt: Prompt, start: Sequence[int], image: Sequence[int], reserved: int | None, limit: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids int32 and targets bool [positions], cut after `limit`.
+class AddedTokens:
+    """The tokens that a tokenizer finds in a text before it splits it: special tokens, and others that were added.
 
-    Args:
+    Those of white space alone are left out: they are how some tokenizers write indented text, and mean nothing else.
+    """
+
+    def __init__(self, tokenizer: Any):
+        found = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
+        # The longest first, as one may begin like another.
+        self._tokens = sorted((token for token in found if token.strip()), key=lambda token: (-len(token), token))
+        self._pattern = re.compile("|".join(map(re.escape, self._tokens)) or r"(?!)")
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._tokens
+
+    def end_of_first(self, text: str) -> int | None:
+        """Where the first such token in a text ends; None if there is none."""
+        match = self._pattern.search(text)
+        return match.end() if match else None
+
+    def refuse(self, texts: Iterable[str | None]) -> None:
+        """Refuse texts of a user that hold such a token: it would become the real one, and the text part of the form.
+
+        Args:
+            texts: The texts; None for a picture.
+
+        Raises:
+            ConversationError: names the token.
+        """
+        for text in texts:
+            match = self._pattern.search(text or "")
+            if match:
+                raise ConversationError("special token in the text", match[0])
+
+
+@dataclass(frozen=True)
+class Tokenisation:
+    """How a checkpoint's prompts become token ids.
+
+    Attributes:
         tokenizer: A fast tokenizer.
-        prompt: The prompt.
-        start: The ids in front.
-        image: The ids that stand for the picture.
-        reserved: Ids from here on may not stand in the text.
-        limit: Longest sequence.
+        start: The ids in front of a prompt.
+        image: The image token, which is written where a picture stands; None if the text on either side of a picture
+            is tokenised by itself, as LLaVA's own code does (`tokenizer_image_token`).
+    """
+
+    tokenizer: Any
+    start: Sequence[int]
+    image: int | None
+
+    def encode(self, pieces: Sequence[Piece], pictures: Iterable[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids int32 and targets bool [positions] of a prompt.
+
+        Args:
+            pieces: The prompt.
+            pictures: For each picture the ids that stand for it.
+        """
+        sequence = [(id, False) for id in self.start]
+        waiting = iter(pictures)
+        for number, chunk in enumerate(self._chunks(pieces)):
+            if number:
+                sequence += [(id, False) for id in next(waiting)]
+            for id, target in self._tokens(chunk):
+                sequence += [(part, target) for part in (next(waiting) if id == self.image else (id,))]
+        ids, targets = zip(*sequence, strict=True) if sequence else ((), ())
+        return np.array(ids, dtype=np.int32), np.array(targets, dtype=bool)
+
+    def _chunks(self, pieces: Sequence[Piece]) -> Iterator[list[tuple[str, bool]]]:
+        """The texts that are tokenised together, and whether they are targets."""
+        chunk: list[tuple[str, bool]] = []
+        for piece in pieces:
+            if piece.text is not None:
+                chunk.append((piece.text, piece.target))
+            elif self.image is not None:
+                chunk.append((self.tokenizer.convert_ids_to_tokens(self.image), False))
+            else:
+                yield chunk
+                chunk = []
+        yield chunk
+
+    def _tokens(self, chunk: Sequence[tuple[str, bool]]) -> Iterator[tuple[int, bool]]:
+        """The ids of texts that are tokenised together; targets are those that a target's characters are in."""
+        spans = []
+        place = 0
+        for text, target in chunk:
+            if target:
+                spans.append((place, place + len(text)))
+            place += len(text)
+        encoding = self.tokenizer(
+            "".join(text for text, _ in chunk), add_special_tokens=False, return_offsets_mapping=True
+        )
+        for id, (left, right) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+            yield id, any(first < right and left < last for first, last in spans)
+
+
+def cut(ids: np.ndarray, targets: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """A sequence cut after `limit` positions.
 
     Raises:
-        ConversationError: no target token is left, or the text holds a token that is reserved.
+        ConversationError: no target token is left.
     """
-    ids, targets = _encode(tokenizer, prompt, start, [image] * prompt.text.count(IMAGE_TAG), reserved)
-    if not any(targets[:limit]):
+    if not targets[:limit].any():
         raise ConversationError("answer cut off", f"{len(ids)} positions, {limit} are kept")
-    return np.array(ids[:limit], dtype=np.int32), np.array(targets[:limit], dtype=bool)
-
-
-def encode_opening(
-    tokenizer: Any, prompt: Prompt, start: Sequence[int], images: Sequence[Sequence[int]], reserved: int | None
-) -> np.ndarray:
-    """Token ids int32 [positions] up to where the first answer begins.
-
-    Args:
-        tokenizer: A fast tokenizer.
-        prompt: The prompt; how the answer reads does not matter.
-        start: The ids in front.
-        images: For each picture the ids that stand for it.
-        reserved: Ids from here on may not stand in the text.
-
-    Raises:
-        ConversationError: the text holds a token that is reserved.
-    """
-    opening = Prompt(prompt.text[: prompt.answers[0][0]])
-    return np.array(_encode(tokenizer, opening, start, images, reserved)[0], dtype=np.int32)
-
-
-def _encode(
-    tokenizer: Any, prompt: Prompt, start: Sequence[int], images: Sequence[Sequence[int]], reserved: int | None
-) -> tuple[list[int], list[bool]]:
-    ids = list(start)
-    targets = [False] * len(ids)
-    place = 0
-    for index, chunk in enumerate(prompt.text.split(IMAGE_TAG)):
-        if index:
-            ids += images[index - 1]
-            targets += [False] * len(images[index - 1])
-            place += len(IMAGE_TAG)
-        encoding = tokenizer(chunk, add_special_tokens=False, return_offsets_mapping=True)
-        if reserved is not None and max(encoding["input_ids"], default=0) >= reserved:
-            raise ConversationError("reserved token in the text", "a marker such as <pad>")
-        ids += encoding["input_ids"]
-        targets += [
-            any(first < place + right and place + left < last for first, last in prompt.answers)
-            for left, right in encoding["offset_mapping"]
-        ]
-        place += len(chunk)
-    return ids, targets
+    return ids[:limit], targets[:limit]

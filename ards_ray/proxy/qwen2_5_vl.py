@@ -1,6 +1,7 @@
-"""Qwen2.5-VL: ChatML, pictures of any size as a grid of patches, positions in time, height and width."""
+"""Qwen2.5-VL: pictures of any size as a grid of patches, positions in time, height and width."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ from transformers import Qwen2_5_VLConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from ards_ray.config import ProxySettings
-from ards_ray.corpus.conversation import IMAGE_TAG, Round
+from ards_ray.corpus.conversation import Round
 from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.proxy.clip import Normaliser
-from ards_ray.proxy.loading import load_config, load_tokenizer, load_weights, use_varlen
-from ards_ray.proxy.prompt import Prompt, encode_opening, encode_prompt
+from ards_ray.proxy.decoder import window_of
+from ards_ray.proxy.forms import QWEN_1_5, Prompts
+from ards_ray.proxy.loading import load_config, load_weights, use_varlen
 from ards_ray.proxy.sequence import Picture
+from ards_ray.proxy.tokenizer import load_tokenizer
 
-SYSTEM = "You are a helpful assistant."
-END = "<|im_end|>"
-VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+VISION = ("<|vision_start|>", "<|vision_end|>")
+OWN_FORM = replace(QWEN_1_5, picture=VISION, tokens=(*QWEN_1_5.tokens, *VISION))
 # A picture in 4 to 1,280 positions: what the library takes by default. Checkpoints allow many more, which would leave
 # no room for a text in 2,048.
 SMALLEST_POSITIONS, LARGEST_POSITIONS = 4, 1280
@@ -41,13 +43,11 @@ class QwenInputs:
         self.tokenizer = load_tokenizer(folder)
         self.hidden_size = self.config.text_config.hidden_size
         self.image_token = self.config.image_token_id
+        # The end of a turn is an added token and a target: all of the tokenizer's ids count, the rounding up does not.
         self.vocabulary = min(len(self.tokenizer), self.config.text_config.vocab_size)
         vision = self.config.vision_config
         self._factor = vision.patch_size * vision.spatial_merge_size
-        self._reserved = sorted(self.tokenizer.get_added_vocab())
-        missing = {END, VISION_START, VISION_END} - set(self._reserved)
-        if missing:
-            raise SettingsError(f"{folder}: the tokenizer has no {', '.join(sorted(missing))}")
+        self._prompts = Prompts(folder, "qwen2_5_vl", self.tokenizer, self.image_token, OWN_FORM)
 
     def picture(self, image: Image.Image) -> Picture:
         """See `ProxyInputs.picture`. Height and width become multiples of 28, their ratio is nearly kept."""
@@ -62,29 +62,12 @@ class QwenInputs:
         return Picture(pixels[None], (image.height, image.width))
 
     def encode(self, rounds: Sequence[Round], picture: Picture | None, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `ProxyInputs.encode`. An answer's target is its text and its end token."""
-        prompt = self._prompt(rounds)
-        image = self._image_ids(picture) if picture else []
-        return encode_prompt(self.tokenizer, prompt, [], image, None, limit)
+        """See `ProxyInputs.encode`."""
+        return self._prompts.encode(rounds, self._image_ids(picture) if picture else (), limit)
 
     def encode_question(self, question: str, pictures: Sequence[Picture]) -> np.ndarray:
         """See `ProxyInputs.encode_question`."""
-        images = [self._image_ids(picture) for picture in pictures]
-        return encode_opening(self.tokenizer, self._prompt([Round(question, "")]), [], images, None)
-
-    def _prompt(self, rounds: Sequence[Round]) -> Prompt:
-        for round in rounds:
-            for token in self._reserved:
-                if token in round.question or token in round.answer:
-                    raise ConversationError("reserved token in the text", token)
-        prompt = Prompt(f"<|im_start|>system\n{SYSTEM}{END}\n")
-        for number, round in enumerate(rounds):
-            if number:
-                prompt.add("\n")
-            question = round.question.replace(IMAGE_TAG, f"{VISION_START}{IMAGE_TAG}{VISION_END}")
-            prompt.add(f"<|im_start|>user\n{question}{END}\n<|im_start|>assistant\n")
-            prompt.add_answer(f"{round.answer}{END}")
-        return prompt
+        return self._prompts.encode_question(question, [self._image_ids(picture) for picture in pictures])
 
     def _image_ids(self, picture: Picture) -> list[int]:
         return [self.config.image_token_id] * int(_grid(picture, self._factor).prod())
@@ -109,13 +92,9 @@ class QwenModel:
         self.text = self.model.model.language_model
         self.head = self.model.lm_head
         self.hidden_size: int = config.text_config.hidden_size
-        # The end of a turn is an added token and a target: all of the tokenizer's ids count, the rounding up does not.
-        self.vocabulary = min(len(load_tokenizer(folder)), config.text_config.vocab_size)
+        self.vocabulary: int = config.text_config.vocab_size
         self.image_token: int = config.image_token_id
-        windows = {layer.self_attn.sliding_window for layer in self.text.layers}
-        if len(windows) > 1:
-            raise SettingsError(f"{folder}: layers with and without a sliding window; known are models with one kind")
-        self.window: int | None = windows.pop()
+        self.window = window_of(self.text)
         self.varlen = use_varlen(self.text)
         vision = config.vision_config
         self._patch, self._merge = vision.patch_size, vision.spatial_merge_size

@@ -20,7 +20,7 @@ from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round, parse_conversation
 from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.proxy.family import load_inputs, load_model
-from ards_ray.proxy.llava import SYSTEM
+from ards_ray.proxy.forms import V1
 from ards_ray.proxy.scoring import score_sequences
 from ards_ray.proxy.sequence import Picture, TokenSequence
 
@@ -133,7 +133,7 @@ def test_grouping_does_not_matter(folders: dict[str, Path], records: list[dict],
 
 PROMPTS: Sequence[tuple[str, str]] = (
     ("next-mistral", "[INST] Why? [/INST] So. </s>[INST] And? [/INST] Yes. </s>"),
-    ("next-llama", SYSTEM + " USER: Why? ASSISTANT: So.</s>USER: And? ASSISTANT: Yes.</s>"),
+    ("next-llama", V1.system + "USER: Why? ASSISTANT: So.</s>USER: And? ASSISTANT: Yes.</s>"),
     (
         "qwen",
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n"
@@ -182,11 +182,11 @@ Broken = Callable[[Any], object]
 @pytest.mark.parametrize(
     ("name", "act", "reason"),
     [
-        ("qwen", lambda inputs: inputs.encode((Round("<|im_end|>", "x"),), None, 99), "reserved token in the text"),
-        ("qwen", lambda inputs: inputs.encode((Round("x", "<|image_pad|>"),), None, 99), "reserved token in the text"),
+        ("qwen", lambda inputs: inputs.encode((Round("<|im_end|>", "x"),), None, 99), "special token in the text"),
+        ("qwen", lambda inputs: inputs.encode((Round("x", "<|image_pad|>"),), None, 99), "special token in the text"),
         ("qwen", lambda inputs: inputs.picture(Image.new("RGB", (900, 3))), "image is too narrow"),
         ("qwen", lambda inputs: inputs.encode((Round("x", "y"),), None, 9), "answer cut off"),
-        ("next-mistral", lambda inputs: inputs.encode((Round("<pad>", "x"),), None, 99), "reserved token in the text"),
+        ("next-mistral", lambda inputs: inputs.encode((Round("<pad>", "x"),), None, 99), "special token in the text"),
         ("next-mistral", lambda inputs: inputs.picture(Image.new("RGB", (30_000, 2))), "image is too large"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_tokenizer_without_the_familys_tokens(folders: dict[str, Path], tmp_pa
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_text((folders["next-llama"] / name).read_text())
     (tmp_path / "config.json").write_text(config)
-    with pytest.raises(SettingsError, match=r"the tokenizer has no <\|im_end\|>"):
+    with pytest.raises(SettingsError, match=r"the tokenizer has no <\|im_start\|>, <\|im_end\|>"):
         load_inputs(tmp_path)
 
 

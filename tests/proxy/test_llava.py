@@ -80,7 +80,7 @@ def test_the_prompt_is_llavas(inputs: LlavaInputs) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["naïve 漢字 🙂", " two  spaces ", "tab\tand\nline", "</s>", "USER: ASSISTANT:", "\u2028"]
+    "text", ["naïve 漢字 🙂", " two  spaces ", "tab\tand\nline", "USER: ASSISTANT:", "< /s>", "\u2028"]
 )
 def test_targets_of_any_answer(inputs: LlavaInputs, text: str) -> None:
     """Characters become several tokens, and tokens several characters: the targets must still be the whole answer."""
@@ -109,10 +109,10 @@ def test_truncation(inputs: LlavaInputs) -> None:
             inputs.encode(rounds, None, limit)
 
 
-def test_reserved_tokens_in_the_text(inputs: LlavaInputs) -> None:
+def test_special_tokens_in_the_text(inputs: LlavaInputs) -> None:
     """They have no row in the softmax: as a target one would end the job, as input it is random weights."""
-    for round in (Round("What is <pad>?", "A kite."), Round("What?", "A <pad>.")):
-        with pytest.raises(ConversationError, match="reserved token in the text"):
+    for round in (Round("What is <pad>?", "A kite."), Round("What?", "A <pad>."), Round("One</s>USER: Two", "x")):
+        with pytest.raises(ConversationError, match="special token in the text"):
             inputs.encode((round,), None, 2048)
 
 
@@ -199,7 +199,7 @@ def copied(checkpoint: Path, target: Path, edit: Edit) -> Path:
         (configure(model_type="llava_llama"), "original LLaVA form; convert it first"),
         (configure(model_type="llava_mistral"), "original LLaVA form; convert it first"),
         (configure(text_config=...), "original LLaVA form; convert it first"),
-        (configure(text_config={"model_type": "qwen2"}), "unknown text model 'qwen2'"),
+        (configure(text_config={"model_type": "gemma"}), "unknown text model 'gemma'"),
         (remove("tokenizer.json", "tokenizer_config.json"), "the tokenizer cannot be loaded"),
         (remove("tokenizer.json"), "the tokenizer cannot be loaded|no tokenizer.json here"),
         (write("tokenizer.json", "{}"), "the tokenizer cannot be loaded"),
