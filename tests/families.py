@@ -1,5 +1,6 @@
 """Tiny random checkpoints of the families that the demo does not make."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
 )
 
 PINPOINTS = [[56, 112], [112, 56], [112, 112], [168, 56], [56, 168]]
 QWEN_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 DEVIATION = 0.12
+TEXT_CONFIGS: dict[str, Any] = {
+    "llama": LlamaConfig,
+    "mistral": partial(MistralConfig, num_key_value_heads=2),
+    "qwen2": partial(Qwen2Config, num_key_value_heads=2),
+}
 
 
 def save(kind: Any, config: Any, folder: Path) -> None:
@@ -47,7 +54,7 @@ def write_llava_next(folder: Path, llava: Path, text_model: str) -> None:
         image_size=56, patch_size=14, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4
     )
     config = LlavaNextConfig(
-        text_config=MistralConfig(**text, num_key_value_heads=2) if text_model == "mistral" else LlamaConfig(**text),
+        text_config=TEXT_CONFIGS[text_model](**text),
         vision_config=vision,
         image_token_index=image,
         image_grid_pinpoints=PINPOINTS,

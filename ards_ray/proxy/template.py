@@ -161,12 +161,17 @@ class ChatTemplate:
         return str(first.text) if isinstance(first, Piece) else ""
 
     def conversation(self, rounds: Sequence[Round]) -> list[Piece]:
-        """A conversation. An answer's target is its text, and what is written behind it up to the first added token.
+        """A conversation up to the end of its last answer.
+
+        An answer's target is its text, and what is written behind it up to and with the first added token.
 
         Raises:
             ConversationError: the template does not take it, or rewrites its texts.
         """
-        return self._filled([split_question(round.question) for round in rounds], [round.answer for round in rounds])
+        pieces = self._filled([split_question(round.question) for round in rounds], [round.answer for round in rounds])
+        while not pieces[-1].target:
+            pieces.pop()
+        return pieces
 
     def opening(self, question: str) -> list[Piece]:
         """A question, up to where its answer begins.

@@ -1,15 +1,14 @@
 """A checkpoint's tokenizer, with the ids that it was trained with."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, normalizers, pre_tokenizers
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
+from tokenizers.normalizers import Prepend, Sequence
+from tokenizers.pre_tokenizers import Metaspace
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from ards_ray.errors import SettingsError
-
-_SPACE = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -18,32 +17,44 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         SettingsError: there is none.
     """
+    # As the file has it: under some class names the library makes it anew, with other splits than the file's.
+    whole = (folder / "tokenizer.json").is_file()
+    kind: Any = PreTrainedTokenizerFast if whole else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        # The library behind it raises plain exceptions.
         raise SettingsError(f"{folder}: the tokenizer cannot be loaded ({error})") from error
     if not tokenizer.is_fast:
         raise SettingsError(f"{folder}: no tokenizer.json here; save the checkpoint with its fast tokenizer")
-    if tokenizer.init_kwargs.get("legacy") is False:
-        _prefix_once(tokenizer.backend_tokenizer)
+    legacy = tokenizer.init_kwargs.get("legacy")
+    if legacy is None and not whole:
+        # Made from tokenizer.model: one that said nothing was a legacy one.
+        legacy = True
+    if legacy is not None:
+        _put_spaces(tokenizer.backend_tokenizer, everywhere=bool(legacy))
     return tokenizer
 
 
-def _prefix_once(tokenizer: Tokenizer) -> None:
-    """Have a Sentencepiece tokenizer put its leading space in front of a text alone, and not behind special tokens too.
+def _put_spaces(tokenizer: Tokenizer, everywhere: bool) -> None:
+    """Have a Sentencepiece tokenizer put its leading space in front of a text, and behind special tokens or not there.
 
-    `legacy: false` says so, and LLaVA was trained with the tokenizer that heeds it, the one in Python. A tokenizer.json
-    from before the library could write that down puts it behind every special token: `</s>USER` has another token.
+    LLaVA was trained with the tokenizer in Python, which heeds what the configuration says of `legacy`. A
+    tokenizer.json of the older form cannot say it and puts the space everywhere: with `legacy: false` one token too
+    many in `</s>USER`.
     """
-    content = json.loads(tokenizer.to_str())
-    steps, splitter = content["normalizer"], content["pre_tokenizer"]
-    steps = steps["normalizers"] if steps and steps["type"] == "Sequence" else [steps] if steps else []
-    once = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    if splitter is None and {"type": "Prepend", "prepend": "▁"} in steps:
-        kept = [step for step in steps if step["type"] != "Prepend" and step != _SPACE]
-        content["normalizer"] = {"type": "Sequence", "normalizers": kept} if kept else None
-        tokenizer.normalizer = Tokenizer.from_str(json.dumps(content)).normalizer or normalizers.Sequence([])
-        tokenizer.pre_tokenizer = once
-    elif splitter is not None and splitter["type"] == "Metaspace" and splitter["prepend_scheme"] == "always":
-        once.split = splitter["split"]
-        tokenizer.pre_tokenizer = once
+    splitter, steps = tokenizer.pre_tokenizer, _steps(tokenizer.normalizer)
+    scheme = "always" if everywhere else "first"
+    if isinstance(splitter, Metaspace) and splitter.prepend_scheme != "never":
+        tokenizer.pre_tokenizer = Metaspace(splitter.replacement, scheme, splitter.split)
+    elif splitter is None and not everywhere and any(isinstance(step, Prepend) for step in steps):
+        # What the splitter does by itself.
+        kept = [step for step in steps if not isinstance(step, Prepend) and getattr(step, "content", "") != "▁"]
+        tokenizer.normalizer = Sequence(kept) if kept else None
+        tokenizer.pre_tokenizer = Metaspace("▁", scheme, split=False)
+
+
+def _steps(normaliser: Any) -> list[Any]:
+    if isinstance(normaliser, Sequence):
+        return [normaliser[index] for index in range(len(normaliser))]
+    return [] if normaliser is None else [normaliser]

@@ -25,7 +25,7 @@ from ards_ray.proxy.scoring import score_sequences
 from ards_ray.proxy.sequence import Picture, TokenSequence
 
 SETTINGS = ProxySettings(dtype="float32", device="cpu")
-FAMILIES = ("next-mistral", "next-llama", "qwen")
+FAMILIES = ("next-mistral", "next-llama", "next-qwen2", "qwen")
 # Wide, high, nearly square, tiny; each has another number of positions in every family.
 SIZES = ((200, 70), (60, 190), (130, 120), (9, 7))
 
@@ -35,8 +35,8 @@ def folders(
     checkpoints: dict[str, Path], records: list[dict], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("families")
-    for name in ("mistral", "llama"):
-        write_llava_next(folder / f"next-{name}", checkpoints[name], name)
+    for name in ("mistral", "llama", "qwen2"):
+        write_llava_next(folder / f"next-{name}", checkpoints.get(name, checkpoints["llama"]), name)
     write_qwen(folder / "qwen", [turn["value"] for record in records for turn in record["conversations"]] * 5)
     return {name: folder / name for name in FAMILIES}
 
