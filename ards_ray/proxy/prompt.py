@@ -83,15 +83,17 @@ class Tokenisation:
             pieces: The prompt.
             pictures: For each picture the ids that stand for it.
         """
-        sequence = [(id, False) for id in self.start]
-        waiting = iter(pictures)
+        sequence = [_silent(self.start)]
+        waiting = map(_silent, pictures)
         for number, chunk in enumerate(self._chunks(pieces)):
-            if number:
-                sequence += [(id, False) for id in next(waiting)]
-            for id, target in self._tokens(chunk):
-                sequence += [(part, target) for part in (next(waiting) if id == self.image else (id,))]
-        ids, targets = zip(*sequence, strict=True) if sequence else ((), ())
-        return np.array(ids, dtype=np.int32), np.array(targets, dtype=bool)
+            sequence += [next(waiting)] if number else []
+            ids, targets = self._tokens(chunk)
+            start = 0
+            for place in np.flatnonzero(ids == self.image) if self.image is not None else ():
+                sequence += [(ids[start:place], targets[start:place]), next(waiting)]
+                start = int(place) + 1
+            sequence.append((ids[start:], targets[start:]))
+        return np.concatenate([ids for ids, _ in sequence]), np.concatenate([targets for _, targets in sequence])
 
     def _chunks(self, pieces: Sequence[Piece]) -> Iterator[list[tuple[str, bool]]]:
         """The texts that are tokenised together, and whether they are targets."""
@@ -106,19 +108,23 @@ class Tokenisation:
                 chunk = []
         yield chunk
 
-    def _tokens(self, chunk: Sequence[tuple[str, bool]]) -> Iterator[tuple[int, bool]]:
-        """The ids of texts that are tokenised together; targets are those that a target's characters are in."""
-        spans = []
-        place = 0
-        for text, target in chunk:
-            if target:
-                spans.append((place, place + len(text)))
-            place += len(text)
-        encoding = self.tokenizer(
-            "".join(text for text, _ in chunk), add_special_tokens=False, return_offsets_mapping=True
-        )
-        for id, (left, right) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
-            yield id, any(first < right and left < last for first, last in spans)
+    def _tokens(self, chunk: Sequence[tuple[str, bool]]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and targets of texts that are tokenised together: the tokens that a target's characters are in."""
+        text = "".join(text for text, _ in chunk)
+        ends = np.cumsum([len(text) for text, _ in chunk])
+        spoken = np.flatnonzero([target for _, target in chunk])
+        first, last = (ends - [len(text) for text, _ in chunk])[spoken], np.append(ends[spoken], len(text) + 1)
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        left, right = np.array(encoding["offset_mapping"], dtype=np.int64).reshape(-1, 2).T
+        # The first target that ends behind where a token begins; behind the last one nothing is a target.
+        next_target = np.searchsorted(last, left, side="right")
+        targets = np.append(first, len(text) + 1)[next_target] < right
+        return np.array(encoding["input_ids"], dtype=np.int32), targets
+
+
+def _silent(ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Ids that are no targets."""
+    return np.array(ids, dtype=np.int32), np.zeros(len(ids), dtype=bool)
 
 
 def cut(ids: np.ndarray, targets: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
