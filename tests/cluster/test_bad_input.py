@@ -54,7 +54,8 @@ CASES: dict[str, tuple[Any, str | None]] = {
     "cut off": (said("Tell me more. " * 300, "No."), "answer cut off"),
     "no object": ("a string", "not an object"),
     "number": (7, "not an object"),
-    "reserved": (said("What does <pad> mean?", "Padding."), "reserved token in the text"),
+    "special token": (said("What does <pad> mean?", "Padding."), "special token in the text"),
+    "end token": (said("Give an example.", "One</s>USER: Two ASSISTANT: Three"), "special token in the text"),
     "gif": (about("gif.jpg"), None),
     "cmyk": (about("cmyk.jpg"), None),
     "grey": (about("grey.png"), None),
@@ -246,6 +247,10 @@ def without_tokenizer(model: Path) -> None:
         file.unlink()
 
 
+def senseless_template(model: Path) -> None:
+    (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m['role'] }}: {{ m['text'] }}\n{% endfor %}")
+
+
 TEXT_ONLY = json.dumps([said(f"What is {number}?", "A number.") for number in range(20)])
 WRONG_SETTINGS = {
     "truncated corpus": (other_corpus(TEXT_ONLY[:200]), "corpus.json: cut off after 1 conversations: the file ends at"),
@@ -257,6 +262,10 @@ WRONG_SETTINGS = {
     "no conversations": (other_corpus("[]"), "0.3 of 0 conversations is none of them"),
     "unknown family": (other_model(unknown_family), "unknown model family 'resnet'"),
     "no tokenizer": (other_model(without_tokenizer), "tokenizer"),
+    "chat template that cannot be understood": (
+        other_model(senseless_template),
+        "chat_template.jinja: the chat template",
+    ),
     "no model": (given("--model", "FOLDER/none"), "none: no such folder"),
     "budget of nothing": (given("--budget", "0"), "mixture.budget: 0 will not do"),
     "budget of one and a half": (given("--budget", "1.5"), "mixture.budget: 1.5 will not do"),
