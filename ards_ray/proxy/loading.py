@@ -1,7 +1,6 @@
 """Configurations, tokenizers and weights from a checkpoint folder, through the library, and what goes wrong there."""
 
 import json
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from transformers import AutoTokenizer
 
 from ards_ray.config import ProxySettings
 from ards_ray.errors import SettingsError
+from ards_ray.proxy.adapter import check_adapter, merge_adapter
 from ards_ray.proxy.attention import varlen_works
-from ards_ray.proxy.checkpoint import adapter_folder
+from ards_ray.proxy.scorable import check_rope, check_weights
 
 _CLIP = "vision_tower."
 
@@ -24,12 +24,15 @@ def load_config(kind: Any, folder: Path) -> Any:
     """The checkpoint's configuration as the library's class `kind`.
 
     Raises:
-        SettingsError: it is not one.
+        SettingsError: it is not one, or one with positions that depend on other sequences.
     """
+    file = folder / "config.json"
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
+        config = kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
-        raise SettingsError(f"{folder / 'config.json'}: not a configuration of a known model ({error})") from error
+        raise SettingsError(f"{file}: not a configuration of a known model ({error})") from error
+    check_rope(config.to_dict(), file)
+    return config
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -47,12 +50,24 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+def check_proxy(folder: Path, settings: ProxySettings) -> None:
+    """Refuse weights and adapters of which their files tell that they cannot be used, before anything is loaded.
+
+    Raises:
+        SettingsError: names the file.
+    """
+    check_weights(folder)
+    if settings.adapter is not None:
+        check_adapter(settings.adapter)
+
+
 def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:
     """The checkpoint's weights as the library's class `kind`, the adapter merged, ready on the device.
 
     Raises:
-        SettingsError: they cannot be loaded, or weights are missing.
+        SettingsError: they are quantised, cannot be loaded, or some are missing.
     """
+    check_proxy(folder, settings)
     try:
         loaded: Any = kind.from_pretrained(
             folder,
@@ -97,24 +112,6 @@ def save_model(model: Any, folder: Path) -> None:
 def _published(name: str) -> str:
     rest = name.removeprefix(_CLIP)
     return name if rest == name or rest.startswith("vision_model.") else f"{_CLIP}vision_model.{rest}"
-
-
-def merge_adapter(model: Any, adapter: str) -> Any:
-    """Merge a PEFT adapter into the weights.
-
-    Raises:
-        SettingsError: the adapter cannot be loaded or does not fit the model.
-    """
-    from peft import PeftModel
-
-    adapter_folder(adapter)
-    try:
-        with warnings.catch_warnings():
-            # Weights under other names would be left out with a warning, and the model scored without them.
-            warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
-            return PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UserWarning) as error:
-        raise SettingsError(f"{adapter}: the adapter does not fit the model ({error})") from error
 
 
 def use_varlen(text: Any) -> bool:
