@@ -1,6 +1,7 @@
 """Configurations, tokenizers and weights from a checkpoint folder, through the library, and what goes wrong there."""
 
 import json
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from transformers import AutoTokenizer
 from ards_ray.config import ProxySettings
 from ards_ray.errors import SettingsError
 from ards_ray.proxy.adapter import check_adapter, merge_adapter
-from ards_ray.proxy.attention import varlen_works
+from ards_ray.proxy.attention import varlen_problem, varlen_works
 from ards_ray.proxy.scorable import check_rope, check_weights
 
 _CLIP = "vision_tower."
@@ -121,11 +122,19 @@ def use_varlen(text: Any) -> bool:
         return False
     config = text.config
     heads, key_heads, width = config.num_attention_heads, config.num_key_value_heads, text.layers[0].self_attn.head_dim
+    kernel = (weight.device, weight.dtype, heads, key_heads, width)
     if "FA3" in torch.nn.attention.list_flash_attention_impls():
         # Where it is not installed PyTorch's own kernel, FlashAttention 2, serves.
         with suppress(ImportError, RuntimeError, ValueError):
             torch.nn.attention.activate_flash_attention_impl("FA3")
-            if varlen_works(weight.device, weight.dtype, heads, key_heads, width):
+            if varlen_works(*kernel):
                 return True
             torch.nn.attention.restore_flash_attention_impl()
-    return varlen_works(weight.device, weight.dtype, heads, key_heads, width)
+    problem = varlen_problem(*kernel)
+    if problem is not None:
+        # To stderr, which Ray brings to the driver, the same line of several actors once.
+        logging.getLogger(__name__).warning(
+            "PyTorch's variable-length attention is not used (%s); segments are computed one by one, which is slower",
+            problem,
+        )
+    return problem is None
