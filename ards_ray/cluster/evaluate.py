@@ -30,6 +30,7 @@ from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.evaluation.settings import EvaluationSettings, check_evaluation
 from ards_ray.proxy.checkpoint import adapter_folder, checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import ProxyInputs, load_inputs
+from ards_ray.proxy.loading import check_proxy
 from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, RESULTS_MD, Result, print_results, write_summary
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.tables import say
@@ -75,8 +76,9 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     inputs = load_inputs(folder)
     # Before anything is read: whether so long an answer fits this model.
     tokens_of(inputs, folder, settings.answer_tokens)
-    if settings.model.adapter is not None:
-        adapter_folder(settings.model.adapter)
+    if settings.engine == "hf" or settings.model.adapter is not None:
+        # vLLM serves quantised weights, into which nothing can be merged.
+        check_proxy(folder, settings.model)
     reads = {name: _read(settings, name) for name in settings.benchmarks}
     if settings.score == "letters":
         _check_letters(inputs, settings.plan, reads)

@@ -27,6 +27,7 @@ from ards_ray.config import Settings, check_settings, to_dict
 from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import load_inputs
+from ards_ray.proxy.loading import check_proxy
 from ards_ray.report.summary import print_summary
 from ards_ray.report.tables import print_failures, printable, say
 from ards_ray.run.directory import CONFIG_FILE, THREADS, Part, RunDirectory
@@ -59,6 +60,7 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
         settings = replace(settings, attacks=NO_ATTACKS)
     folder = checkpoint_folder(str(settings.proxy.model))
     load_inputs(folder)
+    check_proxy(folder, settings.proxy)
     digests = [inputs.corpus_digest(file) for file in settings.corpus.files]
     run = RunDirectory(str(settings.output))
     run.prepare()

@@ -15,6 +15,7 @@ from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, read_corpus
 from ards_ray.proxy.checkpoint import checkpoint_folder
 from ards_ray.proxy.family import load_inputs
+from ards_ray.proxy.loading import check_proxy
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.tables import say, table_of
 from ards_ray.selection.mixture import budget_count
@@ -33,7 +34,9 @@ def plan(settings: Settings, console: Console) -> None:
         SettingsError: a setting or an input file is wrong.
     """
     settings = with_absolute_paths(settings)
-    inputs = load_inputs(checkpoint_folder(str(settings.proxy.model), weights=False))
+    folder = checkpoint_folder(str(settings.proxy.model), weights=False)
+    inputs = load_inputs(folder)
+    check_proxy(folder, settings.proxy)
     formats: Counter[str] = Counter()
     attacks: Counter[str] = Counter()
     record_bytes = 0

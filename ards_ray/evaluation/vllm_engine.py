@@ -48,7 +48,7 @@ class VllmEngine:
         self._merged: tempfile.TemporaryDirectory[str] | None = None
         if settings.proxy.adapter is not None:
             self._merged = tempfile.TemporaryDirectory(prefix="ards-ray-merged-")
-            folder = _write_merged(settings, folder, Path(self._merged.name))
+            folder = write_merged(settings, folder, Path(self._merged.name))
         # LLaVA-NeXT's tiles are cut by vLLM's own processor.
         self.takes_images = checkpoint_config(folder)["model_type"] == "llava_next"
         self._llm = _load(settings, folder, self._tokens.limit + self._tokens.answer)
@@ -135,7 +135,7 @@ def _load(settings: EngineSettings, folder: Path, longest: int) -> Any:
         raise SettingsError(f"{folder}: vLLM cannot load the model ({type(error).__name__}: {error})") from error
 
 
-def _write_merged(settings: EngineSettings, folder: Path, target: Path) -> Path:
+def write_merged(settings: EngineSettings, folder: Path, target: Path) -> Path:
     """A checkpoint with the adapter merged: vLLM's own adapters reach the text model alone."""
     # Not through the family, which cuts off what it does not need of the vision tower.
     model = load_weights(AutoModelForImageTextToText, folder, replace(settings.proxy, device="cpu"))

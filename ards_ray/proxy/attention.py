@@ -152,6 +152,8 @@ class PackedAttention:
         from torch.nn.attention.varlen import varlen_attn
 
         attend: Any = varlen_attn
+        # Not every version has the argument, which matters where heads share keys alone.
+        shared_keys = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
         attended = attend(
             query if layout.rows is None else query[layout.rows],
             key[layout.path],
@@ -162,7 +164,7 @@ class PackedAttention:
             layout.most_path,
             scale=scale,
             window_size=(-1 if self._window is None else self._window - 1, 0),
-            enable_gqa=query.shape[1] != key.shape[1],
+            **shared_keys,
         )
         if layout.rows is None:
             return attended
@@ -172,13 +174,18 @@ class PackedAttention:
 
 
 def varlen_works(device: torch.device, dtype: torch.dtype, heads: int, key_heads: int, width: int) -> bool:
-    """Whether PyTorch's variable-length kernel is there for this device and type, and agrees with its attention.
+    """Whether PyTorch's variable-length kernel can be used for this device and type."""
+    return device.type == "cuda" and varlen_problem(device, dtype, heads, key_heads, width) is None
+
+
+def varlen_problem(device: torch.device, dtype: torch.dtype, heads: int, key_heads: int, width: int) -> str | None:
+    """Why PyTorch's variable-length kernel cannot be used with this type; None if it agrees with its attention.
 
     Which kernel that is (FlashAttention 2, or 3 where it is installed) depends on the machine, and so may how it
     aligns queries with longer keys: it is tried on a small pack rather than believed.
     """
-    if device.type != "cuda" or dtype == torch.float32:
-        return False
+    if dtype == torch.float32:
+        return "it does not take float32"
     pack = Pack(
         indices=[0, 1],
         places=[np.arange(48), np.concatenate([np.arange(40), np.arange(48, 64)])],
@@ -202,8 +209,8 @@ def varlen_works(device: torch.device, dtype: torch.dtype, heads: int, key_heads
             found = PackedAttention(pack, device, window, varlen=True)(query, key, value, width**-0.5, None)
         except torch.AcceleratorError:
             raise
-        except (RuntimeError, ImportError, TypeError):
-            return False
+        except (RuntimeError, ImportError, TypeError) as error:
+            return f"{type(error).__name__}: {' '.join(str(error).split())}"
         if not torch.allclose(found.float(), expected, atol=3e-2, rtol=3e-2):
-            return False
-    return True
+            return f"it differs from plain attention by {float((found.float() - expected).abs().max()):.2g}"
+    return None

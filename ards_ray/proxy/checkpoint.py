@@ -10,6 +10,7 @@ from ards_ray.errors import SettingsError
 
 SMALL_FILES = ("*.json", "*.model", "*.jinja")
 CHECKPOINT_FILES = (*SMALL_FILES, "*.safetensors")
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SAMPLE_BYTES = 1 << 20
 
 
@@ -40,8 +41,9 @@ def adapter_folder(adapter: str) -> Path:
     Raises:
         SettingsError: there is none.
     """
-    if not (Path(adapter) / "adapter_model.safetensors").is_file():
-        raise SettingsError(f"{adapter}: no adapter_model.safetensors here; it must be a PEFT adapter")
+    for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG):
+        if not (Path(adapter) / name).is_file():
+            raise SettingsError(f"{adapter}: no {name} here; it must be a PEFT adapter")
     return Path(adapter)
 
 

@@ -13,6 +13,8 @@ from PIL import Image
 from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
 from ards_ray.errors import SettingsError
+from ards_ray.proxy.checkpoint import ADAPTER_CONFIG
+from ards_ray.proxy.scorable import check_leftovers
 from ards_ray.proxy.sequence import Picture
 
 
@@ -113,6 +115,11 @@ def checkpoint_config(folder: Path) -> dict:
     try:
         config = json.loads(file.read_text())
     except FileNotFoundError as error:
+        if (folder / ADAPTER_CONFIG).is_file():
+            raise SettingsError(
+                f"{folder}: a PEFT adapter, not a model; give it with --set proxy.adapter (evaluate: --adapter), and "
+                "as the model the checkpoint that it was trained on"
+            ) from error
         raise SettingsError(f"{folder}: no config.json here; it must be a checkpoint folder") from error
     except ValueError as error:
         raise SettingsError(f"{file}: not valid JSON ({error})") from error
@@ -132,6 +139,7 @@ def _family_of(folder: Path) -> tuple[Any, Any]:
         )
     if name not in FAMILIES:
         raise SettingsError(f"{folder}: unknown model family {name!r}; known are {', '.join(FAMILIES)}")
+    check_leftovers(folder)
     # Imported late: the library's code of one family is enough.
     module, inputs, model = FAMILIES[name]
     return getattr(import_module(module), inputs), getattr(import_module(module), model)

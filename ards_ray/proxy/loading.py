@@ -1,7 +1,7 @@
 """Configurations and weights from a checkpoint folder, through the library, and what goes wrong there."""
 
 import json
-import warnings
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from ards_ray.config import ProxySettings
 from ards_ray.errors import SettingsError
-from ards_ray.proxy.attention import varlen_works
-from ards_ray.proxy.checkpoint import adapter_folder
+from ards_ray.proxy.adapter import check_adapter, merge_adapter
+from ards_ray.proxy.attention import varlen_problem, varlen_works
+from ards_ray.proxy.scorable import check_rope, check_weights
 
 _CLIP = "vision_tower."
 
@@ -23,20 +24,35 @@ def load_config(kind: Any, folder: Path) -> Any:
     """The checkpoint's configuration as the library's class `kind`.
 
     Raises:
-        SettingsError: it is not one.
+        SettingsError: it is not one, or one with positions that depend on other sequences.
     """
+    file = folder / "config.json"
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
+        config = kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
-        raise SettingsError(f"{folder / 'config.json'}: not a configuration of a known model ({error})") from error
+        raise SettingsError(f"{file}: not a configuration of a known model ({error})") from error
+    check_rope(config.to_dict(), file)
+    return config
+
+
+def check_proxy(folder: Path, settings: ProxySettings) -> None:
+    """Refuse weights and adapters of which their files tell that they cannot be used, before anything is loaded.
+
+    Raises:
+        SettingsError: names the file.
+    """
+    check_weights(folder)
+    if settings.adapter is not None:
+        check_adapter(settings.adapter)
 
 
 def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:
     """The checkpoint's weights as the library's class `kind`, the adapter merged, ready on the device.
 
     Raises:
-        SettingsError: they cannot be loaded, or weights are missing.
+        SettingsError: they are quantised, cannot be loaded, or some are missing.
     """
+    check_proxy(folder, settings)
     try:
         loaded: Any = kind.from_pretrained(
             folder,
@@ -83,24 +99,6 @@ def _published(name: str) -> str:
     return name if rest == name or rest.startswith("vision_model.") else f"{_CLIP}vision_model.{rest}"
 
 
-def merge_adapter(model: Any, adapter: str) -> Any:
-    """Merge a PEFT adapter into the weights.
-
-    Raises:
-        SettingsError: the adapter cannot be loaded or does not fit the model.
-    """
-    from peft import PeftModel
-
-    adapter_folder(adapter)
-    try:
-        with warnings.catch_warnings():
-            # Weights under other names would be left out with a warning, and the model scored without them.
-            warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
-            return PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UserWarning) as error:
-        raise SettingsError(f"{adapter}: the adapter does not fit the model ({error})") from error
-
-
 def use_varlen(text: Any) -> bool:
     """Whether the variable-length kernel serves this text model where it lies; FlashAttention 3 if it is installed."""
     weight = text.layers[0].self_attn.q_proj.weight
@@ -108,11 +106,19 @@ def use_varlen(text: Any) -> bool:
         return False
     config = text.config
     heads, key_heads, width = config.num_attention_heads, config.num_key_value_heads, text.layers[0].self_attn.head_dim
+    kernel = (weight.device, weight.dtype, heads, key_heads, width)
     if "FA3" in torch.nn.attention.list_flash_attention_impls():
         # Where it is not installed PyTorch's own kernel, FlashAttention 2, serves.
         with suppress(ImportError, RuntimeError, ValueError):
             torch.nn.attention.activate_flash_attention_impl("FA3")
-            if varlen_works(weight.device, weight.dtype, heads, key_heads, width):
+            if varlen_works(*kernel):
                 return True
             torch.nn.attention.restore_flash_attention_impl()
-    return varlen_works(weight.device, weight.dtype, heads, key_heads, width)
+    problem = varlen_problem(*kernel)
+    if problem is not None:
+        # To stderr, which Ray brings to the driver, the same line of several actors once.
+        logging.getLogger(__name__).warning(
+            "PyTorch's variable-length attention is not used (%s); segments are computed one by one, which is slower",
+            problem,
+        )
+    return problem is None

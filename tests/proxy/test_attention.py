@@ -1,13 +1,16 @@
 """Attention within a pack: each position sees its own sequence's beginning, whichever kernel computes it."""
 
+import logging
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from varlen import kernel
+from varlen import kernel, older_kernel
 
-from ards_ray.proxy.attention import PackedAttention, varlen_works
+from ards_ray.proxy.attention import PackedAttention, varlen_problem, varlen_works
+from ards_ray.proxy.loading import use_varlen
 from ards_ray.proxy.packing import Pack, Packer
 from ards_ray.proxy.sequence import TokenSequence
 
@@ -72,3 +75,52 @@ def test_the_kernel_is_not_for_cpus_or_single_precision() -> None:
     for device in (torch.device("cpu"), torch.device("cuda")):
         arguments: Any = (device, torch.float32, 4, 2, WIDTH)
         assert not varlen_works(*arguments)
+
+
+VARLEN = "torch.nn.attention.varlen.varlen_attn"
+CPU = torch.device("cpu")
+
+
+def test_a_kernel_without_shared_keys(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older versions of PyTorch have it: every model whose heads have keys of their own is served by it."""
+    monkeypatch.setattr(VARLEN, older_kernel)
+    query, key, value = states(pack, 4)
+    found = PackedAttention(pack, CPU, None, True)(query, key, value, 0.3, None)
+    torch.testing.assert_close(found.double(), naive(pack, query, key, value, None), atol=1e-5, rtol=1e-5)
+    assert varlen_problem(CPU, torch.bfloat16, 4, 4, WIDTH) is None
+    problem = varlen_problem(CPU, torch.bfloat16, 4, 2, WIDTH)
+    assert problem is not None
+    assert problem.startswith("TypeError")
+    assert "enable_gqa" in problem
+
+
+def test_a_kernel_that_computes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another alignment of queries and keys would change every loss; it is not used, and the reason is told."""
+    monkeypatch.setattr(VARLEN, kernel)
+    assert varlen_problem(CPU, torch.bfloat16, 4, 2, WIDTH) is None
+
+    def reversed_rows(*arguments: Any, **more: Any) -> torch.Tensor:
+        found: torch.Tensor = kernel(*arguments, **more)
+        return found.flip(0)
+
+    monkeypatch.setattr(VARLEN, reversed_rows)
+    assert str(varlen_problem(CPU, torch.bfloat16, 4, 2, WIDTH)).startswith("it differs from plain attention by")
+
+
+def test_the_reason_is_told_where_the_kernel_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without it a GPU scores at a fraction of its speed, and nobody would know."""
+    weight = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    attention = SimpleNamespace(q_proj=SimpleNamespace(weight=weight), head_dim=WIDTH)
+    text = SimpleNamespace(
+        layers=[SimpleNamespace(self_attn=attention)],
+        config=SimpleNamespace(num_attention_heads=4, num_key_value_heads=2),
+    )
+    monkeypatch.setattr("torch.nn.attention.list_flash_attention_impls", list)
+    with caplog.at_level(logging.WARNING):
+        assert not use_varlen(text)
+    assert [record.message for record in caplog.records] == [
+        "PyTorch's variable-length attention is not used (it does not take float32); segments are computed one by one, "
+        "which is slower"
+    ]

@@ -1,0 +1,225 @@
+"""PEFT adapters: which of them can be merged, and merging, so that the model computes what it did with the adapter."""
+
+import dataclasses
+import json
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from ards_ray.errors import SettingsError
+from ards_ray.proxy.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_folder
+
+# Those whose merged weights compute what the adapter does; the tests hold each of them to it.
+MERGEABLE = (
+    *("ADALORA", "BOFT", "DELORA", "FOURIERFT", "GLORA", "GRALORA", "HIRA", "HRA", "IA3", "LN_TUNING", "LOHA", "LOKR"),
+    *("LORA", "MISS", "OFT", "ROAD", "SHIRA", "TRAINABLE_TOKENS", "VERA"),
+)
+# Other ways to start (PiSSA, OLoRA, CorDA, ...) change the base's weights too, which the adapter does not hold.
+STARTS = (None, True, False, "gaussian", "eva", "mica", "orthogonal")
+# LoRA that is more than a fixed change of each weight, or that changes the base too.
+NOT_MERGEABLE = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "megatron_config",
+    "monteclora_config",
+    "use_bdlora",
+    "use_qalora",
+    "velora_config",
+)
+# Keys of ms-swift's that matter in training alone.
+TRAINING_KEYS = {"lora_dtype", "lorap_emb_lr", "lorap_lr_ratio"}
+_PREFIX = "base_model.model."
+
+
+def check_adapter(adapter: str) -> Path:
+    """The folder of a PEFT adapter that can be merged, as far as its files tell.
+
+    Raises:
+        SettingsError: the folder holds none, or one that cannot be merged.
+    """
+    folder = adapter_folder(adapter)
+    file = folder / ADAPTER_CONFIG
+    try:
+        config = json.loads(file.read_text())
+        with safe_open(folder / ADAPTER_WEIGHTS, "pt"):
+            pass
+    except (OSError, ValueError, SafetensorError) as error:
+        raise SettingsError(f"{folder}: the adapter cannot be read ({error})") from error
+    kind = config.get("peft_type") if isinstance(config, dict) else None
+    if kind not in MERGEABLE:
+        raise SettingsError(f"{file}: peft_type {kind!r} cannot be merged into a model; known: {', '.join(MERGEABLE)}")
+    start = config.get("init_lora_weights")
+    if start not in STARTS:
+        raise SettingsError(
+            f"{file}: init_lora_weights {start!r} changes the base too, and the adapter does not hold that change; "
+            "save the adapter with path_initial_model_for_weight_conversion, or give the merged model"
+        )
+    for key in NOT_MERGEABLE:
+        if config.get(key):
+            raise SettingsError(f"{file}: an adapter with {key} cannot be merged into a model")
+    unknown = sorted(key for key, value in config.items() if value and key not in TRAINING_KEYS | _known_keys(kind))
+    if unknown:
+        raise SettingsError(
+            f"{file}: the installed PEFT does not know {_listed(unknown)}; install the version that wrote the adapter"
+        )
+    beside = next(folder.glob("non_lora*"), None)
+    if beside is not None:
+        raise SettingsError(
+            f"{folder}: {beside.name} holds weights that would be left out; merge it and the adapter with the code "
+            "that trained them, and give the merged model"
+        )
+    return folder
+
+
+def _known_keys(kind: str) -> set[str]:
+    # Imported late: it takes seconds that runs without an adapter need not wait.
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    mapping: Any = PEFT_TYPE_TO_CONFIG_MAPPING
+    return {field.name for field in dataclasses.fields(mapping[kind])}
+
+
+def merge_adapter(model: Any, adapter: str) -> Any:
+    """Merge a PEFT adapter into the weights of the library's model.
+
+    The merged model computes what the unmerged one does, also where weights are shared in one of them alone.
+
+    Raises:
+        SettingsError: the adapter cannot be merged, does not fit the model, or does not find a place as a whole.
+    """
+    try:
+        return _merge(model, check_adapter(adapter))
+    except SettingsError:
+        raise
+    except Exception as error:
+        # Each kind of adapter raises its own.
+        message = " ".join(str(error).split())
+        raise SettingsError(f"{adapter}: the adapter does not fit the model ({message})") from error
+
+
+def _merge(model: Any, folder: Path) -> Any:
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+
+    file = folder / ADAPTER_WEIGHTS
+    rename = _renamer(model)
+    stored = load_file(file)
+    # The name that each tensor has in the file, by its name now.
+    keys = {_key_now(key, rename): key for key in stored}
+    _refuse(file, sorted(stored.keys() - {*keys.values()}), "are there twice, under other names")
+    config: Any = PeftConfig.from_pretrained(str(folder))
+    _rename_in_config(config, rename, keys)
+    names = {_PREFIX + name for name, _ in model.named_parameters(remove_duplicate=False)}
+    with warnings.catch_warnings():
+        # They are untied below, before anything is merged.
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
+        warnings.filterwarnings("error", ".*(no tied modules were found|does not have tied weights)", UserWarning)
+        adapted: Any = PeftModel(model, config)
+    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    known = {*wanted, *adapted.state_dict()}
+    _refuse(file, [old for key, old in keys.items() if key not in known], "have no place in the model")
+    _refuse(file, sorted(wanted.keys() - keys.keys()), "are missing")
+    set_peft_model_state_dict(adapted, {key: stored[old] for key, old in keys.items()})
+    placed = {**adapted.state_dict(), **get_peft_model_state_dict(adapted, save_embedding_layers=False)}
+    lost = [old for key, old in keys.items() if not torch.equal(placed[key], stored[old].to(placed[key]))]
+    _refuse(file, lost, "disagree with others about weights that the model shares")
+    _untie(adapted, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        return adapted.merge_and_unload()
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _refuse(file: Path, names: Sequence[str], problem: str) -> None:
+    if names:
+        raise SettingsError(f"{file}: {len(names)} of the adapter's tensors {problem}: {_listed(names)}")
+
+
+def _renamer(model: Any) -> Callable[[str], str]:
+    """From a name in older versions of the library to the name now; a name of now stays as it is."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+    conversions = get_model_conversion_mapping(model, add_legacy=False)
+    renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
+    return lambda name: rename_source_key(name, renamings, [])[0]
+
+
+def _key_now(key: str, rename: Callable[[str], str]) -> str:
+    # Training code that writes the weights itself leaves PEFT's name of the only adapter in them.
+    name = key.removeprefix(_PREFIX).replace(".default.", ".").removesuffix(".default")
+    return _PREFIX + rename(name) if key.startswith(_PREFIX) else key
+
+
+def _rename_in_config(config: Any, rename: Callable[[str], str], keys: Mapping[str, str]) -> None:
+    """Let the configuration name modules as the library does now, if it was written with an older version.
+
+    Args:
+        config: The adapter's configuration.
+        rename: From an older name to that of now.
+        keys: The name in the file of each tensor, by its name now.
+    """
+    from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+    from peft.tuners.tuners_utils import check_target_module_exists
+    from peft.utils.other import get_pattern_key
+
+    if all(new == old for new, old in keys.items()):
+        return
+    for field in ("modules_to_save", "target_parameters"):
+        if getattr(config, field, None):
+            setattr(config, field, [rename(name) for name in getattr(config, field)])
+    if isinstance(getattr(config, "trainable_token_indices", None), dict):
+        config.trainable_token_indices = {rename(key): value for key, value in config.trainable_token_indices.items()}
+    infix = f".{PEFT_TYPE_TO_PREFIX_MAPPING[config.peft_type]}"
+    modules = {
+        new.split(infix)[0].removeprefix(_PREFIX): old.split(infix)[0].removeprefix(_PREFIX)
+        for new, old in keys.items()
+        if infix in new
+    }
+    for field in ("rank_pattern", "alpha_pattern"):
+        pattern: dict[str, int] | None = getattr(config, field, None)
+        if pattern:
+            matched = {new: get_pattern_key([*pattern], old) for new, old in modules.items()}
+            setattr(config, field, {re.escape(new): pattern[key] for new, key in matched.items() if key in pattern})
+    if getattr(config, "target_parameters", None):
+        return
+    targets = config.target_modules
+    by_pattern = isinstance(targets, str) and targets != "all-linear"
+    if by_pattern or not all(check_target_module_exists(config, name) for name in modules):
+        # What it says of the older names, the names of the tensors tell.
+        config.target_modules = sorted(modules)
+        for field in ("exclude_modules", "layers_to_transform", "layers_pattern"):
+            if hasattr(config, field):
+                setattr(config, field, None)
+
+
+def _untie(adapted: Any, names: set[str]) -> None:
+    """Give each of the weights that share their storage its own, where the adapter changes some of them alone.
+
+    Args:
+        adapted: The model with its adapter.
+        names: The names that its weights have where the adapter does not reach.
+    """
+    sharing = defaultdict(list)
+    for name, weight in adapted.named_parameters(remove_duplicate=False):
+        sharing[weight.device, weight.data_ptr()].append(name)
+    for shared in sharing.values():
+        if len(shared) > 1 and not names.issuperset(shared):
+            for name in shared[1:]:
+                module, _, leaf = name.rpartition(".")
+                weight = adapted.get_parameter(name)
+                setattr(adapted.get_submodule(module), leaf, torch.nn.Parameter(weight.detach().clone(), False))
+            for part in (adapted.config, adapted.config.get_text_config()):
+                part.tie_word_embeddings = False
