@@ -1,9 +1,11 @@
 """The conversation: what a corpus record says, checked."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ards_ray.corpus.media import IMAGE_KEY, is_nothing, unread_key, unread_tag
 from ards_ray.corpus.text import is_unicode
 from ards_ray.errors import ConversationError
 
@@ -28,22 +30,49 @@ class Conversation:
     rounds: tuple[Round, ...]
 
 
-def image_of(record: Any) -> str | None:
-    """The image path of a corpus record: a string, or a list of one.
+def image_of(record: Any, embedded: str | None = None) -> str | None:
+    """The image of a corpus record: its path, a string or a list of one, or the name of an embedded one.
+
+    Args:
+        record: The record.
+        embedded: Name of the image that is embedded in its row.
 
     Raises:
-        ConversationError: it is something else, several images for instance.
+        ConversationError: it is something else, several images for instance, or the record holds or shows pictures,
+            video or audio in a form that is not read.
     """
-    image = record.get("image") if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return embedded
+    image = embedded or _path_of(record.get(IMAGE_KEY))
+    key = unread_key(record, image)
+    if key is not None:
+        raise ConversationError("pictures under a key that is not read", key)
+    for question in _questions_of(record):
+        tag = unread_tag(question.replace(IMAGE_TAG, ""))
+        if tag is not None:
+            raise ConversationError("picture tag that is not read", tag)
+    return image
+
+
+def _path_of(image: Any) -> str | None:
     if isinstance(image, list):
-        if len(image) > 1:
-            raise ConversationError("several images", f"{len(image)} in one conversation")
-        image = image[0] if image else None
-    if image is None or image == "":
+        images = [one for one in image if not is_nothing(one)]
+        if len(images) > 1:
+            raise ConversationError("several images", f"{len(images)} in one conversation")
+        image = images[0] if images else None
+    if is_nothing(image):
         return None
     if not isinstance(image, str):
         raise ConversationError("image is not a path", type(image).__name__)
     return image
+
+
+def _questions_of(record: dict[str, Any]) -> Iterator[str]:
+    """The questions of a record that is not checked yet."""
+    turns = record.get("conversations")
+    for turn in turns if isinstance(turns, list) else ():
+        if isinstance(turn, dict) and turn.get("from") == "human" and isinstance(turn.get("value"), str):
+            yield turn["value"]
 
 
 def normalise_turn(text: str) -> str:
@@ -94,8 +123,7 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
         # How deep is too deep depends on the caller's stack: the reader may have got through.
         raise ConversationError("nested too deeply") from error
     turns = turns_of(content)
-    if image is None:
-        image = image_of(content)
+    image = image_of(content, image)
     if not any(speaker == "human" for speaker, _ in turns):
         raise ConversationError("no human turn")
     for index, (speaker, _) in enumerate(turns):

@@ -3,6 +3,7 @@
 import base64
 import codecs
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pyarrow import fs as pafs
 from ards_ray.corpus.conversation import image_of
 from ards_ray.corpus.formats import format_of
 from ards_ray.corpus.parquet import MAGIC, parquet_records
-from ards_ray.corpus.text import is_unicode
+from ards_ray.corpus.text import is_unicode, unique_keys
 from ards_ray.errors import ConversationError, CorpusError
 from ards_ray.storage.location import Location, locate
 
@@ -26,8 +27,8 @@ _LONGEST_CONVERSATION = 256 << 20
 _LONGEST_TOKEN = 64
 
 _BOM = "\ufeff"
+_BOM_INSIDE = "a byte order mark inside the file, as where files were put together; remove it"
 _SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
 
 
 def _plain(value: Any) -> str:
@@ -35,6 +36,15 @@ def _plain(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:_LONGEST_TOKEN]} is too large for a number; it would become infinity")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite)
+_DECODER_OF_UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=unique_keys)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
@@ -96,30 +106,29 @@ def embedded_row(image: str | None, source: str) -> int | None:
     return int(row) if row.isdecimal() else None
 
 
-# A parsed record and, where its image is embedded, the name of that.
-_Records = Iterator[tuple[Any, str | None]]
+# A parsed record, its JSON text and, where its image is embedded, the name of that.
+_Records = Iterator[tuple[Any, str, str | None]]
 
 
 def _entries(locations: list[Location], readers: list[Callable[[Location], _Records]]) -> Iterator[Entry]:
     reserved = tuple(f"{location.url}#" for location in locations)
     row = 0
     for location, read in zip(locations, readers, strict=True):
-        for record, embedded in read(location):
-            yield _entry(row, location.url, record, embedded, reserved)
+        for record, text, embedded in read(location):
+            yield _entry(row, location.url, record, text, embedded, reserved)
             row += 1
 
 
-def _entry(row: int, source: str, record: Any, embedded: str | None, reserved: tuple[str, ...]) -> Entry:
+def _entry(row: int, source: str, record: Any, text: str, embedded: str | None, reserved: tuple[str, ...]) -> Entry:
     try:
-        image = embedded or image_of(record)
+        image = image_of(record, embedded)
         has_image = image is not None
     except ConversationError:
-        image, has_image = None, True
+        image, has_image = embedded, True
     if embedded is None and image is not None and image.startswith(reserved):
         # It would be taken for embedded. Without it in the table, the conversation fails when it is made ready.
         image = None
     identity = record.get("id") if isinstance(record, dict) else None
-    text = _encode(record)
     return Entry(
         row=row,
         id="" if identity is None else _unicode(str(identity)),
@@ -156,6 +165,8 @@ def _reader_of(file: Location) -> Callable[[Location], _Records]:
         return _json_array
     if text.startswith(b"{"):
         return _json_lines
+    if text.startswith(codecs.BOM_UTF8):
+        raise CorpusError(f"{file.url}: begins with {_BOM_INSIDE}")
     if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise CorpusError(f"{file.url}: not UTF-8 at byte 0: UTF-16 text; save it as UTF-8")
     raise CorpusError(f"{file.url}: neither a JSON array, JSON Lines nor Parquet; it starts with {text[:20]!r}")
@@ -174,6 +185,19 @@ def _named(file: Location) -> Iterator[None]:
 
 # The standard decoder on a moving window of text is as fast as an event parser in C, and unlike one it keeps integers
 # of any length, NaN and half surrogate pairs as they are.
+
+
+def _written(record: Any, text: str) -> str:
+    """A parsed record as the mixture has it.
+
+    Raises:
+        ValueError: the record's text has a key twice in an object, of which the mixture would have one.
+    """
+    written = _encode(record)
+    # A key that is lost takes its quotation marks along. To look at every key would make reading slower by a tenth.
+    if written.count('"') != text.count('"') or "\\u0022" in text:
+        _DECODER_OF_UNIQUE_KEYS.decode(text)
+    return written
 
 
 class _Window:
@@ -201,12 +225,16 @@ class _Window:
         """Consume one character."""
         self._position += 1
 
-    def value(self) -> Any:
-        """Consume the JSON value that starts here."""
+    def value(self) -> tuple[Any, str]:
+        """Consume the JSON value that starts here; returns it and its text as the mixture has it."""
         self.next_char()
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._position)
+                # A number that ends with the window may go on behind it.
+                if end == len(self._text) and self._grow():
+                    continue
+                text = _written(value, self._text[self._position : end])
             except json.JSONDecodeError as error:
                 unterminated = error.msg.startswith("Unterminated string")
                 broken = not unterminated and error.pos < len(self._text) - _LONGEST_TOKEN
@@ -218,14 +246,14 @@ class _Window:
             except ValueError as error:
                 raise self.error(str(error), self._position) from error
             else:
-                # A number that ends with the window may go on behind it.
-                if end < len(self._text) or not self._grow():
-                    self._position = end
-                    self.count += 1
-                    return value
+                self._position = end
+                self.count += 1
+                return value, text
 
     def error(self, problem: str, position: int | None = None) -> CorpusError:
         behind = self._text[self._position if position is None else position :]
+        if behind.startswith(_BOM):
+            problem = _BOM_INSIDE
         byte = self._bytes_read - len(self._decoder.getstate()[0]) - len(behind.encode())
         return CorpusError(f"{self.url}: broken JSON after {self.count} conversations, at byte {byte}: {problem}")
 
@@ -281,7 +309,7 @@ def _json_array(file: Location) -> _Records:
 def _elements(window: _Window) -> _Records:
     """The elements of an array, up to and with its closing bracket."""
     while True:
-        yield window.value(), None
+        yield *window.value(), None
         char = window.next_char()
         if not char:
             raise window.cut_off()
@@ -300,9 +328,9 @@ def _json_lines(file: Location) -> _Records:
             text = _decoded(line, number, file.url)
             if not text.strip(" \t\r"):
                 continue
-            record = _parsed_line(text, number, count, file.url)
+            record, written = _parsed_line(text, number, count, file.url)
             count += 1
-            yield record, None
+            yield record, written, None
         if count == 1 and "conversations" not in record:
             raise CorpusError(f"{file.url}: a single JSON object; expected an array, or one conversation in each line")
 
@@ -329,10 +357,13 @@ def _decoded(line: bytes, number: int, url: str) -> str:
     return text.removeprefix(_BOM) if number == 1 else text
 
 
-def _parsed_line(text: str, number: int, count: int, url: str) -> Any:
+def _parsed_line(text: str, number: int, count: int, url: str) -> tuple[Any, str]:
     try:
-        return _DECODER.decode(text)
+        record = _DECODER.decode(text)
+        return record, _written(record, text)
     except json.JSONDecodeError as error:
+        if text.startswith(_BOM, error.pos):
+            raise CorpusError(f"{url}: broken JSON in line {number}, column {error.colno}: {_BOM_INSIDE}") from error
         if count == 0 and error.pos >= len(text.rstrip()):
             raise CorpusError(
                 f"{url}: line {number} ends within a JSON object: expected a JSON array, or one whole object in a line"
@@ -346,4 +377,5 @@ def _parsed_line(text: str, number: int, count: int, url: str) -> Any:
 
 def _parquet(file: Location) -> _Records:
     with _named(file):
-        yield from parquet_records(file)
+        for record, embedded in parquet_records(file):
+            yield record, _encode(record), embedded
