@@ -1,7 +1,6 @@
 """The conversation: what a corpus record says, checked."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +37,8 @@ def image_of(record: Any, embedded: str | None = None) -> str | None:
         embedded: Name of the image that is embedded in its row.
 
     Raises:
-        ConversationError: it is something else, several images for instance, or the record holds or shows pictures,
-            video or audio in a form that is not read.
+        ConversationError: it is something else, several images for instance, or the record holds pictures, video or
+            audio under a key that is not read.
     """
     if not isinstance(record, dict):
         return embedded
@@ -47,10 +46,6 @@ def image_of(record: Any, embedded: str | None = None) -> str | None:
     key = unread_key(record, image)
     if key is not None:
         raise ConversationError("pictures under a key that is not read", key)
-    for question in _questions_of(record):
-        tag = unread_tag(question.replace(IMAGE_TAG, ""))
-        if tag is not None:
-            raise ConversationError("picture tag that is not read", tag)
     return image
 
 
@@ -67,12 +62,15 @@ def _path_of(image: Any) -> str | None:
     return image
 
 
-def _questions_of(record: dict[str, Any]) -> Iterator[str]:
-    """The questions of a record that is not checked yet."""
-    turns = record.get("conversations")
-    for turn in turns if isinstance(turns, list) else ():
-        if isinstance(turn, dict) and turn.get("from") == "human" and isinstance(turn.get("value"), str):
-            yield turn["value"]
+def check_tags(question: str) -> None:
+    """Check that a question shows pictures by no other tag than `<image>`.
+
+    Raises:
+        ConversationError: it does; names the tag.
+    """
+    tag = unread_tag(question.replace(IMAGE_TAG, "")) if "<" in question else None
+    if tag is not None:
+        raise ConversationError("picture tag that is not read", tag)
 
 
 def normalise_turn(text: str) -> str:
@@ -95,13 +93,15 @@ def turns_of(record: Any) -> list[tuple[str, str]]:
         raise ConversationError("no conversation", "the key 'conversations' must hold a list of turns")
     checked = []
     for index, turn in enumerate(turns):
-        if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
+        text = turn.get("value") if isinstance(turn, dict) else None
+        if not isinstance(text, str):
             raise ConversationError("malformed turn", f"turn {index + 1} has no text under 'value'")
-        if turn.get("from") not in ("human", "gpt"):
-            raise ConversationError("unknown speaker", f"turn {index + 1} is from {turn.get('from')!r}")
-        if not is_unicode(turn["value"]):
+        speaker = turn.get("from")
+        if speaker not in ("human", "gpt"):
+            raise ConversationError("unknown speaker", f"turn {index + 1} is from {speaker!r}")
+        if not text.isascii() and not is_unicode(text):
             raise ConversationError("text is not Unicode", f"turn {index + 1} has half of a surrogate pair")
-        checked.append((turn["from"], turn["value"]))
+        checked.append((speaker, text))
     return checked[1:] if checked[0][0] == "gpt" else checked
 
 
@@ -133,6 +133,8 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
         raise ConversationError("no answer", "the last question is not answered")
     questions = [normalise_turn(text) for _, text in turns[0::2]]
     answers = [text for _, text in turns[1::2]]
+    for question in questions:
+        check_tags(question)
     for index, answer in enumerate(answers):
         if not answer.strip():
             raise ConversationError("empty answer", f"round {index + 1}")

@@ -58,10 +58,12 @@ def unread_key(record: Mapping[str, Any], image: str | None) -> str | None:
         if key not in (IMAGE_KEY, "conversations") and _shows(key, value, image):
             return key
     turns = record.get("conversations")
-    for number, turn in enumerate(turns if isinstance(turns, list) else (), start=1):
-        for key in turn if isinstance(turn, dict) else ():
-            if key not in ("from", "value") and _is_medium(key, image is not None) and _others(turn[key], image):
-                return f"{key} (turn {number})"
+    for turn in turns if isinstance(turns, list) else ():
+        # Speaker and text are two keys.
+        if isinstance(turn, dict) and len(turn) > 2:
+            for key, value in turn.items():
+                if _is_medium(key, image is not None) and _others(value, image):
+                    return f"{key}, in a turn"
     return None
 
 
@@ -72,14 +74,17 @@ def unread_tag(text: str) -> str | None:
     """
     if "<" not in text:
         return None
-    return next((match[0] for match in _TAG.finditer(_CODE.sub("", text)) if _stands_for_picture(match)), None)
+    return next((tag[0] for tag in _TAG.finditer(_CODE.sub("", text)) if _stands_for_picture(tag)), None)
 
 
 def _stands_for_picture(tag: re.Match[str]) -> bool:
-    if tag[1] is not None and not _TAG_NAME.fullmatch(_joined(tag[1])):
+    name = tag[1]
+    if name is None:
+        return True
+    if not _TAG_NAME.fullmatch(_joined(name)):
         return False
-    name, behind = (tag[1] or "").lower(), tag.string[tag.end() :].lower()
-    return name not in _ELEMENTS or not re.match(rf"[^<]*<(?!/{name}>).*</{name}>", behind, re.DOTALL)
+    end = tag.string.find(f"</{name}>", tag.end())
+    return name.lower() not in _ELEMENTS or end < 0 or "<" not in tag.string[tag.end() : end]
 
 
 def _shows(key: str, value: Any, image: str | None) -> bool:

@@ -43,8 +43,7 @@ def _finite(text: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite)
-_DECODER_OF_UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=unique_keys)
+_DECODER = json.JSONDecoder(parse_float=_finite, object_pairs_hook=unique_keys)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
@@ -106,20 +105,20 @@ def embedded_row(image: str | None, source: str) -> int | None:
     return int(row) if row.isdecimal() else None
 
 
-# A parsed record, its JSON text and, where its image is embedded, the name of that.
-_Records = Iterator[tuple[Any, str, str | None]]
+# A parsed record and, where its image is embedded, the name of that.
+_Records = Iterator[tuple[Any, str | None]]
 
 
 def _entries(locations: list[Location], readers: list[Callable[[Location], _Records]]) -> Iterator[Entry]:
     reserved = tuple(f"{location.url}#" for location in locations)
     row = 0
     for location, read in zip(locations, readers, strict=True):
-        for record, text, embedded in read(location):
-            yield _entry(row, location.url, record, text, embedded, reserved)
+        for record, embedded in read(location):
+            yield _entry(row, location.url, record, embedded, reserved)
             row += 1
 
 
-def _entry(row: int, source: str, record: Any, text: str, embedded: str | None, reserved: tuple[str, ...]) -> Entry:
+def _entry(row: int, source: str, record: Any, embedded: str | None, reserved: tuple[str, ...]) -> Entry:
     try:
         image = image_of(record, embedded)
         has_image = image is not None
@@ -129,6 +128,7 @@ def _entry(row: int, source: str, record: Any, text: str, embedded: str | None, 
         # It would be taken for embedded. Without it in the table, the conversation fails when it is made ready.
         image = None
     identity = record.get("id") if isinstance(record, dict) else None
+    text = _encode(record)
     return Entry(
         row=row,
         id="" if identity is None else _unicode(str(identity)),
@@ -187,19 +187,6 @@ def _named(file: Location) -> Iterator[None]:
 # of any length, NaN and half surrogate pairs as they are.
 
 
-def _written(record: Any, text: str) -> str:
-    """A parsed record as the mixture has it.
-
-    Raises:
-        ValueError: the record's text has a key twice in an object, of which the mixture would have one.
-    """
-    written = _encode(record)
-    # A key that is lost takes its quotation marks along. To look at every key would make reading slower by a tenth.
-    if written.count('"') != text.count('"') or "\\u0022" in text:
-        _DECODER_OF_UNIQUE_KEYS.decode(text)
-    return written
-
-
 class _Window:
     """The part of a UTF-8 file that is in memory, and how far it is consumed."""
 
@@ -225,16 +212,12 @@ class _Window:
         """Consume one character."""
         self._position += 1
 
-    def value(self) -> tuple[Any, str]:
-        """Consume the JSON value that starts here; returns it and its text as the mixture has it."""
+    def value(self) -> Any:
+        """Consume the JSON value that starts here."""
         self.next_char()
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._position)
-                # A number that ends with the window may go on behind it.
-                if end == len(self._text) and self._grow():
-                    continue
-                text = _written(value, self._text[self._position : end])
             except json.JSONDecodeError as error:
                 unterminated = error.msg.startswith("Unterminated string")
                 broken = not unterminated and error.pos < len(self._text) - _LONGEST_TOKEN
@@ -246,9 +229,11 @@ class _Window:
             except ValueError as error:
                 raise self.error(str(error), self._position) from error
             else:
-                self._position = end
-                self.count += 1
-                return value, text
+                # A number that ends with the window may go on behind it.
+                if end < len(self._text) or not self._grow():
+                    self._position = end
+                    self.count += 1
+                    return value
 
     def error(self, problem: str, position: int | None = None) -> CorpusError:
         behind = self._text[self._position if position is None else position :]
@@ -309,7 +294,7 @@ def _json_array(file: Location) -> _Records:
 def _elements(window: _Window) -> _Records:
     """The elements of an array, up to and with its closing bracket."""
     while True:
-        yield *window.value(), None
+        yield window.value(), None
         char = window.next_char()
         if not char:
             raise window.cut_off()
@@ -328,9 +313,9 @@ def _json_lines(file: Location) -> _Records:
             text = _decoded(line, number, file.url)
             if not text.strip(" \t\r"):
                 continue
-            record, written = _parsed_line(text, number, count, file.url)
+            record = _parsed_line(text, number, count, file.url)
             count += 1
-            yield record, written, None
+            yield record, None
         if count == 1 and "conversations" not in record:
             raise CorpusError(f"{file.url}: a single JSON object; expected an array, or one conversation in each line")
 
@@ -357,10 +342,9 @@ def _decoded(line: bytes, number: int, url: str) -> str:
     return text.removeprefix(_BOM) if number == 1 else text
 
 
-def _parsed_line(text: str, number: int, count: int, url: str) -> tuple[Any, str]:
+def _parsed_line(text: str, number: int, count: int, url: str) -> Any:
     try:
-        record = _DECODER.decode(text)
-        return record, _written(record, text)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         if text.startswith(_BOM, error.pos):
             raise CorpusError(f"{url}: broken JSON in line {number}, column {error.colno}: {_BOM_INSIDE}") from error
@@ -377,5 +361,4 @@ def _parsed_line(text: str, number: int, count: int, url: str) -> tuple[Any, str
 
 def _parquet(file: Location) -> _Records:
     with _named(file):
-        for record, embedded in parquet_records(file):
-            yield record, _encode(record), embedded
+        yield from parquet_records(file)
