@@ -50,6 +50,8 @@ def vicuna_prompt(rounds: Sequence[Round], end: str) -> Prompt:
 class LlavaInputs:
     """Tokens, targets and pixels of LLaVA-1.5."""
 
+    upright = False
+
     def __init__(self, folder: Path):
         self.config = load_llava_config(LlavaConfig, folder)
         self.tokenizer = load_tokenizer(folder)
