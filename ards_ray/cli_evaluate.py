@@ -25,6 +25,9 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--images", metavar="[NAME=]DIR", nargs="+", action="extend", default=[], help="image folder, of all or of one"
     )
+    parser.add_argument(
+        "--links", choices=("refuse", "follow"), default="refuse", help="symbolic links that lead out of image folders"
+    )
     parser.add_argument("--engine", choices=("hf", "vllm"), default="hf", help="transformers, or vLLM if installed")
     parser.add_argument(
         "--attacks", metavar="A,B", default=",".join(_ATTACKS), help="columns, with commas between; all by default"
@@ -83,6 +86,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> None:
         model=ProxySettings(options.model, options.adapter, options.dtype, options.device),
         benchmarks=_named("--benchmark", options.benchmark),
         images=_named("--images", options.images, unnamed=True),
+        links=options.links,
         engine=options.engine,
         plan=plan,
         score=options.score,

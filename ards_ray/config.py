@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from ards_ray.errors import SettingsError
 
+Links = Literal["refuse", "follow"]
+
 
 @dataclass(frozen=True)
 class CorpusSettings:
@@ -16,10 +18,12 @@ class CorpusSettings:
     Args:
         files: LLaVA JSON arrays, JSON Lines or Parquet files, local or URLs, read in the order given.
         images: Folder under which the image paths of the corpus lie, local or a URL.
+        links: Whether symbolic links in that folder that lead out of it are followed.
     """
 
     files: tuple[str, ...] = ()
     images: str | None = None
+    links: Links = "refuse"
 
 
 @dataclass(frozen=True)

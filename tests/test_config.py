@@ -10,7 +10,7 @@ from ards_ray.errors import SettingsError
 
 # As documented; changing one changes everybody's mixture.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "corpus": {"files": [], "images": None},
+    "corpus": {"files": [], "images": None, "links": "refuse"},
     "proxy": {"model": None, "adapter": None, "dtype": "auto", "device": "auto", "vector": "attention"},
     "attacks": {
         "symbol": True,

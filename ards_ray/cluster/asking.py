@@ -10,6 +10,7 @@ import ray
 from ards_ray.cluster.failure import DEATHS, DEATHS_BLAMED, DEATHS_IN_A_ROW, is_alive
 from ards_ray.cluster.replica import EngineFailed, Replica
 from ards_ray.cluster.resources import Workers
+from ards_ray.config import Links
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import Answer, Request
 from ards_ray.evaluation.attacks import Plan
@@ -33,6 +34,7 @@ class Examination:
         style: How its questions are written.
         questions: Those that can be evaluated, in its order.
         folder: The image folder.
+        links: Whether symbolic links in it that lead out of it are followed.
         plan: What is asked.
         recorded: Answers that are known.
         waves: The waves of each replica that took questions of it.
@@ -44,6 +46,7 @@ class Examination:
     folder: str | None
     plan: Plan
     recorded: Recorded
+    links: Links = "refuse"
     waves: list[Waves] = field(default_factory=list)
 
     def answers(self) -> list[Answer]:
@@ -320,7 +323,9 @@ class _Holder:
 
 def _inquiries(sent: _Sent) -> list[Inquiry]:
     return [
-        Inquiry(request.prompt, request.question.images, sent.examination.folder, request.symbols)
+        Inquiry(
+            request.prompt, request.question.images, sent.examination.folder, request.symbols, sent.examination.links
+        )
         for request in sent.requests
     ]
 

@@ -40,7 +40,7 @@ from ards_ray.run.state import RunState, start_over
 from ards_ray.storage.location import locate
 
 # Raised when the code changes what a model is asked or how its answer is read.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,13 @@ def _ask(
             say(console, f"{count:,} answers are known and not asked again.")
         examinations = [
             Examination(
-                name, benchmark_of(name).style, read.questions, settings.images_of(name), settings.plan, known[name]
+                name,
+                benchmark_of(name).style,
+                read.questions,
+                settings.images_of(name),
+                settings.plan,
+                known[name],
+                settings.links,
             )
             for name, read in reads.items()
         ]

@@ -85,7 +85,7 @@ def _missing(settings: Settings, images: list[str]) -> int:
     if settings.corpus.images is None:
         return len(images)
     folder = locate(settings.corpus.images)
-    return sum(not has_image(name, folder) for name in images)
+    return sum(not has_image(name, folder, settings.corpus.links) for name in images)
 
 
 def _print_counts(console: Console, title: str, counts: Mapping[str, int]) -> None:

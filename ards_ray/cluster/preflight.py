@@ -8,7 +8,7 @@ from functools import lru_cache
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ards_ray.config import Settings
+from ards_ray.config import Links, Settings
 from ards_ray.corpus.images import has_image
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
@@ -61,7 +61,7 @@ def problems_here(output: str, mark: str, settings: Settings, model: str, images
     if not RunDirectory(output).exists(mark):
         problems.append(f"the output folder {output} is another one here")
     if settings.corpus.images is not None:
-        problem = _images_problem(settings.corpus.images, images)
+        problem = _images_problem(settings.corpus.images, images, settings.corpus.links)
         problems += [] if problem is None else [problem]
     problems += [f"the file {file} is missing" for file in settings.corpus.files if not locate(file).exists()]
     if settings.runtime.reuse is not None and not RunDirectory(settings.runtime.reuse).exists(RUN_FILE):
@@ -87,12 +87,12 @@ def check_images_here(settings: Settings, images: Sequence[str]) -> None:
         ArdsError: names the node and what it does not see.
     """
     if settings.corpus.images is not None:
-        _check_images(settings.corpus.images, tuple(images))
+        _check_images(settings.corpus.images, tuple(images), settings.corpus.links)
 
 
 @lru_cache(maxsize=1)
-def _check_images(folder: str, images: tuple[str, ...]) -> None:
-    problem = _images_problem(folder, images)
+def _check_images(folder: str, images: tuple[str, ...], links: Links) -> None:
+    problem = _images_problem(folder, images, links)
     if problem is not None:
         raise ArdsError(
             f"node {ray.util.get_node_ip_address()} ({socket.gethostname()}): {problem}, which was there when the job "
@@ -101,13 +101,13 @@ def _check_images(folder: str, images: tuple[str, ...]) -> None:
         )
 
 
-def _images_problem(url: str, images: Sequence[str]) -> str | None:
+def _images_problem(url: str, images: Sequence[str], links: Links) -> str | None:
     """What is not here of the image folder, None if nothing."""
     folder = locate(url)
     try:
         if not folder.exists():
             return f"the image folder {folder.url} is missing"
-        missing = [name for name in images if not has_image(name, folder)]
+        missing = [name for name in images if not has_image(name, folder, links)]
     except OSError as error:
         return f"the image folder {folder.url} cannot be looked at ({error})"
     return f"the image folder {folder.url} lacks {missing[0]}" if missing else None

@@ -166,7 +166,7 @@ def _sample_images(job: Job, parts: Sequence[Part]) -> list[str]:
     folder = locate(job.settings.corpus.images)
     table = job.run.read_table(parts[0].path, ["image", "source"]).to_pylist()
     names = [row["image"] for row in table if row["image"] and embedded_row(row["image"], row["source"]) is None]
-    return [name for name in names[:SAMPLED_IMAGES] if has_image(name, folder)]
+    return [name for name in names[:SAMPLED_IMAGES] if has_image(name, folder, job.settings.corpus.links)]
 
 
 def write_clusters(job: Job, signals: Sequence[Part]) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ards_ray.corpus.media import IMAGE_KEY, is_nothing, unread_key, unread_tag
 from ards_ray.corpus.text import is_unicode
 from ards_ray.errors import ConversationError
 
@@ -28,22 +29,48 @@ class Conversation:
     rounds: tuple[Round, ...]
 
 
-def image_of(record: Any) -> str | None:
-    """The image path of a corpus record: a string, or a list of one.
+def image_of(record: Any, embedded: str | None = None) -> str | None:
+    """The image of a corpus record: its path, a string or a list of one, or the name of an embedded one.
+
+    Args:
+        record: The record.
+        embedded: Name of the image that is embedded in its row.
 
     Raises:
-        ConversationError: it is something else, several images for instance.
+        ConversationError: it is something else, several images for instance, or the record holds pictures, video or
+            audio under a key that is not read.
     """
-    image = record.get("image") if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return embedded
+    image = embedded or _path_of(record.get(IMAGE_KEY))
+    key = unread_key(record, image)
+    if key is not None:
+        raise ConversationError("pictures under a key that is not read", key)
+    return image
+
+
+def _path_of(image: Any) -> str | None:
     if isinstance(image, list):
-        if len(image) > 1:
-            raise ConversationError("several images", f"{len(image)} in one conversation")
-        image = image[0] if image else None
-    if image is None or image == "":
+        images = [one for one in image if not is_nothing(one)]
+        if len(images) > 1:
+            raise ConversationError("several images", f"{len(images)} in one conversation")
+        image = images[0] if images else None
+    if is_nothing(image):
         return None
     if not isinstance(image, str):
         raise ConversationError("image is not a path", type(image).__name__)
     return image
+
+
+def check_tags(question: str) -> None:
+    """Check that a question shows pictures by no other tag than `<image>`.
+
+    Raises:
+        ConversationError: it does; names the tag.
+    """
+    tag = unread_tag(question.replace(IMAGE_TAG, "")) if "<" in question else None
+    if tag is not None:
+        raise ConversationError("picture tag that is not read", tag)
 
 
 def normalise_turn(text: str) -> str:
@@ -66,13 +93,15 @@ def turns_of(record: Any) -> list[tuple[str, str]]:
         raise ConversationError("no conversation", "the key 'conversations' must hold a list of turns")
     checked = []
     for index, turn in enumerate(turns):
-        if not isinstance(turn, dict) or not isinstance(turn.get("value"), str):
+        text = turn.get("value") if isinstance(turn, dict) else None
+        if not isinstance(text, str):
             raise ConversationError("malformed turn", f"turn {index + 1} has no text under 'value'")
-        if turn.get("from") not in ("human", "gpt"):
-            raise ConversationError("unknown speaker", f"turn {index + 1} is from {turn.get('from')!r}")
-        if not is_unicode(turn["value"]):
+        speaker = turn.get("from")
+        if speaker not in ("human", "gpt"):
+            raise ConversationError("unknown speaker", f"turn {index + 1} is from {speaker!r}")
+        if not text.isascii() and not is_unicode(text):
             raise ConversationError("text is not Unicode", f"turn {index + 1} has half of a surrogate pair")
-        checked.append((turn["from"], turn["value"]))
+        checked.append((speaker, text))
     return checked[1:] if checked[0][0] == "gpt" else checked
 
 
@@ -94,8 +123,7 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
         # How deep is too deep depends on the caller's stack: the reader may have got through.
         raise ConversationError("nested too deeply") from error
     turns = turns_of(content)
-    if image is None:
-        image = image_of(content)
+    image = image_of(content, image)
     if not any(speaker == "human" for speaker, _ in turns):
         raise ConversationError("no human turn")
     for index, (speaker, _) in enumerate(turns):
@@ -105,6 +133,8 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
         raise ConversationError("no answer", "the last question is not answered")
     questions = [normalise_turn(text) for _, text in turns[0::2]]
     answers = [text for _, text in turns[1::2]]
+    for question in questions:
+        check_tags(question)
     for index, answer in enumerate(answers):
         if not answer.strip():
             raise ConversationError("empty answer", f"round {index + 1}")

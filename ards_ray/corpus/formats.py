@@ -3,7 +3,7 @@
 from typing import Any
 
 from ards_ray.corpus.choice import parse_choice
-from ards_ray.corpus.conversation import normalise_turn, turns_of
+from ards_ray.corpus.conversation import check_tags, normalise_turn, turns_of
 from ards_ray.errors import ConversationError
 
 FORMATS = ("phrase", "choice", "caption", "region", "box", "image", "text")
@@ -19,7 +19,7 @@ _INSTRUCTIONS = (
 
 
 def format_of(record: Any, has_image: bool) -> str:
-    """The format of a corpus record; a malformed record is `image` or `text`."""
+    """The format of a corpus record; a malformed record is `image` or `text`, one with a picture's tag `image`."""
     plain = "image" if has_image else "text"
     try:
         turns = turns_of(record)
@@ -35,4 +35,10 @@ def format_of(record: Any, has_image: bool) -> str:
             return name
     if answers and parse_choice(normalise_turn(questions[0]), answers[0]) is not None:
         return "choice"
+    if not has_image:
+        try:
+            for question in questions:
+                check_tags(question)
+        except ConversationError:
+            return "image"
     return plain

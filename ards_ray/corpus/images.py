@@ -13,6 +13,7 @@ from PIL import (  # The plugins register the formats that are read here.
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
     Image,
+    ImageOps,
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
     PpmImagePlugin,  # noqa: F401
@@ -22,6 +23,7 @@ from PIL import (  # The plugins register the formats that are read here.
 )
 from pyarrow.fs import FileType
 
+from ards_ray.config import Links
 from ards_ray.corpus.parquet import batches_of, embedded_column, open_parquet
 from ards_ray.errors import ConversationError
 from ards_ray.storage.location import Location, locate
@@ -49,8 +51,13 @@ _UNREADABLE = (
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def read_image(image: str, folder: Location | None) -> bytes:
+def read_image(image: str, folder: Location | None, links: Links = "refuse") -> bytes:
     """The bytes of an image file under the image folder.
+
+    Args:
+        image: Its path: relative to the folder, or absolute and inside it.
+        folder: The image folder.
+        links: Whether symbolic links in the folder that lead out of it are followed.
 
     Raises:
         ConversationError: there is no such file, or it cannot be read; says why.
@@ -58,36 +65,42 @@ def read_image(image: str, folder: Location | None) -> bytes:
     """
     if folder is None:
         raise ConversationError("image not found", f"{image} (no image folder is given)")
-    if "\0" in image:
-        raise ConversationError("image not found", image)
-    if not lies_inside(image):
-        raise ConversationError("image path leaves the image folder", image)
-    return (
-        _read_local(image, folder.path) if folder.is_local else _read_remote(image, folder / posixpath.normpath(image))
-    )
+    relative = relative_path(image, folder)
+    if folder.is_local:
+        return _read_local(image, relative, folder.path, links)
+    return _read_remote(image, folder / posixpath.normpath(relative))
 
 
-def has_image(image: str, folder: Location) -> bool:
-    """Whether a file lies at an image path under the image folder; one that may not be looked at counts as missing.
+def has_image(image: str, folder: Location, links: Links = "refuse") -> bool:
+    """Whether `read_image` finds a file; one that may not be looked at counts as missing.
 
     Raises:
         OSError: the storage failed; worth another try.
     """
-    if not lies_inside(image):
-        return False
     try:
-        return bool((folder / image).info().is_file)
+        relative = relative_path(image, folder)
+        if folder.is_local:
+            return stat.S_ISREG(os.stat(_real_path(image, relative, folder.path, links)).st_mode)
+        return bool((folder / posixpath.normpath(relative)).info().is_file)
+    except (ConversationError, ValueError):
+        return False
     except OSError as error:
-        if not _is_the_files(error, folder):
+        if not _is_the_files(error, folder) and error.errno not in _ABSENT:
             raise
         return False
 
 
-def decode_image(content: bytes, max_pixels: int) -> Image.Image:
-    """The RGB image in a file's bytes; of an animation the first frame. EXIF orientation is not applied.
+def decode_image(content: bytes, max_pixels: int, upright: bool = False) -> Image.Image:
+    """The RGB image in a file's bytes, in 8 bits a channel; of an animation the first frame.
+
+    Args:
+        content: The bytes.
+        max_pixels: Largest image.
+        upright: Whether it is turned as its EXIF orientation says.
 
     Raises:
-        ConversationError: it is empty, no image, truncated, or has more than `max_pixels` pixels.
+        ConversationError: it is empty, no image, truncated, has more than `max_pixels` pixels, or a grey channel of
+            more than 8 bits, which conversion to RGB would cut off instead of scaling it.
     """
     if not content:
         raise ConversationError("image is empty")
@@ -96,6 +109,10 @@ def decode_image(content: bytes, max_pixels: int) -> Image.Image:
             width, height = header.size
             if width * height > max_pixels:
                 raise ConversationError("image is too large", f"{width} x {height} pixels")
+            if header.mode == "F" or header.mode.startswith("I"):
+                raise ConversationError("image has more than 8 bits a channel", f"grey in Pillow's mode {header.mode}")
+            if upright:
+                ImageOps.exif_transpose(header, in_place=True)
             return header.convert("RGB")
     except ConversationError:
         raise
@@ -153,9 +170,54 @@ def _open_header(content: bytes) -> Image.Image:
     raise UnidentifiedImageError(f"none of {', '.join(_FORMATS)}")
 
 
-def lies_inside(image: str) -> bool:
-    """Whether an image path stays under the image folder, as far as its text tells."""
-    return not posixpath.isabs(image) and posixpath.normpath(image).split("/")[0] != ".." and "\0" not in image
+def relative_path(image: str, folder: Location) -> str:
+    """An image path relative to the image folder.
+
+    Raises:
+        ConversationError: it leaves the folder, as far as its text tells, or no file has such a name.
+    """
+    if "\0" in image:
+        raise ConversationError("image not found", image)
+    if posixpath.isabs(image):
+        relative = _below(posixpath.normpath(image), folder)
+        if relative is None:
+            raise ConversationError("image path leaves the image folder", f"{image} (an absolute path outside of it)")
+        return relative
+    if posixpath.normpath(image).split("/")[0] == "..":
+        raise ConversationError("image path leaves the image folder", f"{image} (by '..')")
+    return image
+
+
+def _below(path: str, folder: Location) -> str | None:
+    """An absolute path relative to the folder, written as given or with its links resolved; None if it is elsewhere."""
+    if folder.is_local:
+        for parent in (posixpath.normpath(folder.path), os.path.realpath(folder.path)):
+            if path.startswith(posixpath.join(parent, "")):
+                return posixpath.relpath(path, parent)
+    return None
+
+
+def _real_path(image: str, relative: str, folder: str, links: Links) -> str:
+    """Where a file really lies.
+
+    Raises:
+        ConversationError: a symbolic link leads out of the folder.
+        OSError: the file or a folder on the way cannot be looked at.
+        ValueError: no file has such a name.
+    """
+    real_folder = os.path.realpath(folder)
+    real = os.path.realpath(os.path.join(folder, relative))
+    if os.path.commonpath((real_folder, real)) == real_folder:
+        return real
+    if links == "refuse":
+        raise ConversationError(
+            "image path leaves the image folder",
+            f"{image} (by a symbolic link; if you made it, set corpus.links=follow, or --links follow in evaluate)",
+        )
+    # Behind a link, `..` is the parent of where the link leads.
+    if ".." in relative.split("/"):
+        raise ConversationError("image path leaves the image folder", f"{image} (by '..' behind a symbolic link)")
+    return real
 
 
 def _is_the_files(error: OSError, place: Location) -> bool:
@@ -183,12 +245,9 @@ def _content_of(image: str, file: Location) -> bytes:
         raise ConversationError("image not found", image) from error
 
 
-def _read_local(image: str, folder: str) -> bytes:
+def _read_local(image: str, relative: str, folder: str, links: Links) -> bytes:
     try:
-        real_folder = os.path.realpath(folder)
-        real = os.path.realpath(os.path.join(folder, image))
-        if os.path.commonpath((real_folder, real)) != real_folder:
-            raise ConversationError("image path leaves the image folder", image)
+        real = _real_path(image, relative, folder, links)
         status = os.stat(real)
         if not stat.S_ISREG(status.st_mode):
             raise ConversationError("image cannot be read", f"{image} (not a file)")

@@ -1,6 +1,6 @@
 """Parquet corpora: what is common to reading conversations, reading images and copying rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,13 +112,16 @@ def parquet_records(file: Location) -> Iterator[tuple[dict[str, Any], str | None
     The bytes of embedded images are neither read nor part of the record.
 
     Raises:
-        CorpusError: the file is missing or corrupt, or has no column `conversations`.
+        CorpusError: the file is missing or corrupt, has no column `conversations`, or a name twice.
         OSError: a remote storage failed.
     """
     with open_parquet(file) as parquet:
         names = parquet.schema_arrow.names
         if "conversations" not in names:
             raise CorpusError(f"{file.url}: no column 'conversations' among {', '.join(names)}")
+        twice = _name_twice(parquet.schema_arrow)
+        if twice is not None:
+            raise CorpusError(f"{file.url}: the name {twice!r} stands twice among the columns, or in one of them")
         embedded = embedded_column(parquet.schema_arrow)
         columns = light_columns(parquet)
         number = 0
@@ -135,6 +138,20 @@ def parquet_records(file: Location) -> Iterator[tuple[dict[str, Any], str | None
                     else:
                         yield record | _path_image(record), None
                     number += 1
+
+
+def _name_twice(fields: Iterable[pa.Field]) -> str | None:
+    """A name that fields which stand side by side share, at any depth."""
+    seen = set()
+    for field in fields:
+        if field.name in seen:
+            return str(field.name)
+        seen.add(field.name)
+        kind = field.type
+        inner = _name_twice(kind.field(index) for index in range(kind.num_fields))
+        if inner is not None:
+            return inner
+    return None
 
 
 def _path_image(record: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import base64
 import codecs
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pyarrow import fs as pafs
 from ards_ray.corpus.conversation import image_of
 from ards_ray.corpus.formats import format_of
 from ards_ray.corpus.parquet import MAGIC, parquet_records
-from ards_ray.corpus.text import is_unicode
+from ards_ray.corpus.text import is_unicode, unique_keys
 from ards_ray.errors import ConversationError, CorpusError
 from ards_ray.storage.location import Location, locate
 
@@ -26,8 +27,8 @@ _LONGEST_CONVERSATION = 256 << 20
 _LONGEST_TOKEN = 64
 
 _BOM = "\ufeff"
+_BOM_INSIDE = "a byte order mark inside the file, as where files were put together; remove it"
 _SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
 
 
 def _plain(value: Any) -> str:
@@ -35,6 +36,14 @@ def _plain(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:_LONGEST_TOKEN]} is too large for a number; it would become infinity")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, object_pairs_hook=unique_keys)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), default=_plain).encode
 
@@ -111,10 +120,10 @@ def _entries(locations: list[Location], readers: list[Callable[[Location], _Reco
 
 def _entry(row: int, source: str, record: Any, embedded: str | None, reserved: tuple[str, ...]) -> Entry:
     try:
-        image = embedded or image_of(record)
+        image = image_of(record, embedded)
         has_image = image is not None
     except ConversationError:
-        image, has_image = None, True
+        image, has_image = embedded, True
     if embedded is None and image is not None and image.startswith(reserved):
         # It would be taken for embedded. Without it in the table, the conversation fails when it is made ready.
         image = None
@@ -156,6 +165,8 @@ def _reader_of(file: Location) -> Callable[[Location], _Records]:
         return _json_array
     if text.startswith(b"{"):
         return _json_lines
+    if text.startswith(codecs.BOM_UTF8):
+        raise CorpusError(f"{file.url}: begins with {_BOM_INSIDE}")
     if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise CorpusError(f"{file.url}: not UTF-8 at byte 0: UTF-16 text; save it as UTF-8")
     raise CorpusError(f"{file.url}: neither a JSON array, JSON Lines nor Parquet; it starts with {text[:20]!r}")
@@ -226,6 +237,8 @@ class _Window:
 
     def error(self, problem: str, position: int | None = None) -> CorpusError:
         behind = self._text[self._position if position is None else position :]
+        if behind.startswith(_BOM):
+            problem = _BOM_INSIDE
         byte = self._bytes_read - len(self._decoder.getstate()[0]) - len(behind.encode())
         return CorpusError(f"{self.url}: broken JSON after {self.count} conversations, at byte {byte}: {problem}")
 
@@ -333,6 +346,8 @@ def _parsed_line(text: str, number: int, count: int, url: str) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
+        if text.startswith(_BOM, error.pos):
+            raise CorpusError(f"{url}: broken JSON in line {number}, column {error.colno}: {_BOM_INSIDE}") from error
         if count == 0 and error.pos >= len(text.rstrip()):
             raise CorpusError(
                 f"{url}: line {number} ends within a JSON object: expected a JSON array, or one whole object in a line"

@@ -7,7 +7,8 @@ from typing import Literal
 from ards_ray.config import AttackSettings
 from ards_ray.corpus.choice import Choice, parse_choice
 from ards_ray.corpus.conversation import Conversation, Round
-from ards_ray.corruption.permutation import other_orders
+from ards_ray.corpus.options import fixed_places, naming_others
+from ards_ray.corruption.permutation import order_total, other_orders
 from ards_ray.corruption.seeds import generator
 
 Attack = Literal["symbol+permutation", "symbol", "permutation", "noise"]
@@ -30,10 +31,13 @@ def corrupt(conversation: Conversation, attacks: AttackSettings, seed: int) -> C
     """The corruption of a conversation, or None where nothing is corrupted.
 
     Multiple choice is attacked in its text, in every round that is multiple choice, each with an order of its own;
-    other conversations with an image are attacked by noise on it.
+    other conversations with an image are attacked by noise on it. A round with an option that names others by letter
+    is left as it is, since it would lose its sense. An option that speaks of others by place stays, and no other passes
+    it.
     """
     if conversation.format == "choice":
-        choices = [parse_choice(round.question, round.answer) for round in conversation.rounds]
+        parsed = [parse_choice(round.question, round.answer) for round in conversation.rounds]
+        choices = [choice if choice and _can_be_attacked(choice, attacks) else None for choice in parsed]
         if any(choices):
             return _corrupt_choices(conversation, choices, attacks, seed)
     if conversation.image is not None and attacks.noise:
@@ -41,12 +45,23 @@ def corrupt(conversation: Conversation, attacks: AttackSettings, seed: int) -> C
     return None
 
 
+def _can_be_attacked(choice: Choice, attacks: AttackSettings) -> bool:
+    if naming_others(choice.options) is not None:
+        return False
+    is_stuck = order_total(len(choice.options), fixed_places(choice.options)) == 1
+    return not (is_stuck and attacks.permutation) or _gets_symbols(choice, attacks)
+
+
+def _gets_symbols(choice: Choice, attacks: AttackSettings) -> bool:
+    return attacks.symbol and len(choice.options) <= len(attacks.symbols)
+
+
 def _corrupt_choices(
     conversation: Conversation, choices: list[Choice | None], attacks: AttackSettings, seed: int
 ) -> Corruption | None:
     content = json.dumps([[round.question, round.answer] for round in conversation.rounds]).encode()
     candidates: list[list[Choice] | None] = []
-    symbols_used = False
+    symbols_used = permuted = False
     for index, choice in enumerate(choices):
         if choice is None:
             candidates.append(None)
@@ -54,16 +69,17 @@ def _corrupt_choices(
         versions = [choice]
         if attacks.permutation:
             random = generator(seed, f"permutation/{index}", content)
-            orders = other_orders(len(choice.options), attacks.permutations, random)
+            orders = other_orders(len(choice.options), attacks.permutations, random, fixed_places(choice.options))
             if index:
                 # All orders come in the same sequence for every round: each round but the first takes its own.
                 orders = [orders[place] for place in random.permutation(len(orders))]
-            versions = [choice.permuted(order) for order in orders]
-        if attacks.symbol and len(choice.options) <= len(attacks.symbols):
+            versions = [choice.permuted(order) for order in orders] or versions
+            permuted = permuted or bool(orders)
+        if _gets_symbols(choice, attacks):
             versions = [version.with_symbols(attacks.symbols) for version in versions]
             symbols_used = True
         candidates.append(versions)
-    names = [name for name, used in (("symbol", symbols_used), ("permutation", attacks.permutation)) if used]
+    names = [name for name, used in (("symbol", symbols_used), ("permutation", permuted)) if used]
     if not names:
         return None
     count = max(len(versions) for versions in candidates if versions)

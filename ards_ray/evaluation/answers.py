@@ -11,17 +11,20 @@ from ards_ray.evaluation.matching import MATCHERS, normalise
 from ards_ray.evaluation.prompts import Style, render
 from ards_ray.evaluation.question import Question
 
+_PLACES = pa.list_(pa.field("item", pa.int8(), nullable=False))
+
 ANSWERS = pa.schema(
     [
         pa.field("benchmark", pa.string(), nullable=False),
         pa.field("question", pa.string(), nullable=False),
         pa.field("attack", pa.string(), nullable=False),
-        pa.field("order", pa.list_(pa.field("item", pa.int8(), nullable=False)), nullable=False),
+        pa.field("order", _PLACES, nullable=False),
         pa.field("prompt", pa.string(), nullable=False),
         pa.field("answer", pa.string(), nullable=False),
         pa.field("parsed", pa.string()),
         pa.field("gold", pa.string(), nullable=False),
         pa.field("correct", pa.bool_(), nullable=False),
+        pa.field("fixed", _PLACES, nullable=False),
     ]
 )
 
@@ -88,6 +91,7 @@ class Answer:
         parsed: The symbol that it names, or the free answer as it is compared; None if it names no symbol.
         gold: The right answer, as `parsed`.
         correct: Whether they are the same.
+        fixed: Places whose option stays in every order, since it speaks of others by place.
     """
 
     benchmark: str
@@ -99,6 +103,7 @@ class Answer:
     parsed: str | None
     gold: str
     correct: bool
+    fixed: Order = ()
 
 
 def request_of(question: Question, style: Style, series: Series, index: int) -> Request:
@@ -127,6 +132,7 @@ def judge(benchmark: str, request: Request, answer: str, matching: str) -> list[
             parsed=parsed,
             gold=request.gold,
             correct=parsed == request.gold,
+            fixed=request.series.fixed,
         )
         for attack in request.attacks
     ]
@@ -141,4 +147,4 @@ def from_table(table: pa.Table) -> Iterator[Answer]:
     """The answers of a table with the schema `ANSWERS`."""
     for batch in table.to_batches():
         for row in batch.to_pylist():
-            yield Answer(**row | {"order": tuple(row["order"])})
+            yield Answer(**row | {"order": tuple(row["order"]), "fixed": tuple(row["fixed"])})

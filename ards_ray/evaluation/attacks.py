@@ -3,11 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import factorial
 from string import ascii_uppercase
 from typing import Literal
 
-from ards_ray.corruption.permutation import EXHAUSTIVE_OPTIONS, SAMPLED_ORDERS, Order, other_orders
+from ards_ray.corpus.options import fixed_places
+from ards_ray.corruption.permutation import (
+    EXHAUSTIVE_ORDERS,
+    SAMPLED_ORDERS,
+    Order,
+    order_total,
+    other_orders,
+    rotations,
+)
 from ards_ray.corruption.seeds import generator
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.question import Question
@@ -72,12 +79,14 @@ class Series:
         others: The columns that every further answer stands under.
         symbols: Symbol of each place.
         orders: The orders; the given one first.
+        fixed: The places whose option stays in every order, since it speaks of others by place.
     """
 
     given: tuple[Attack, ...]
     others: tuple[Attack, ...]
     symbols: tuple[str, ...]
     orders: tuple[Order, ...]
+    fixed: Order = ()
 
 
 def series_of(question: Question, plan: Plan) -> tuple[Series, ...]:
@@ -89,8 +98,9 @@ def series_of(question: Question, plan: Plan) -> tuple[Series, ...]:
         return (Series(("clean",), (), (), ((),)),) if "clean" in plan.attacks else ()
     orders = orders_of(question, plan.seed)
     count = len(question.options)
+    fixed = fixed_places(question.options)
     return tuple(
-        Series(attacks, worst, tuple(symbols[:count]), orders if worst else orders[:1])
+        Series(attacks, worst, tuple(symbols[:count]), orders if worst else orders[:1], fixed)
         for attacks, symbols in plan.columns
         for worst in [tuple(attack for attack in attacks if attack.endswith("permutation"))]
     )
@@ -99,27 +109,23 @@ def series_of(question: Question, plan: Plan) -> tuple[Series, ...]:
 def orders_of(question: Question, seed: int) -> tuple[Order, ...]:
     """The orders of a question's options: the given one, its rotations, then the others.
 
-    All of them up to five options; above, a sample drawn from content and seed. The rotations put the gold answer at
-    every place, and stand before the others so that the answer to each is known where they are all right.
+    All of them if they are no more than those of five options; above, a sample drawn from content and seed. The
+    rotations put the gold answer at every place, and stand before the others so that the answer to each is known where
+    they are all right. An option that speaks of others by place stays, and no other passes it.
     """
     count = len(question.options)
+    fixed = fixed_places(question.options)
     content = json.dumps([question.context, question.question, question.options]).encode()
-    others = other_orders(count, "all", generator(seed, "orders", content))
-    return tuple(dict.fromkeys((*rotations(count), *others)))
+    others = other_orders(count, "all", generator(seed, "orders", content), fixed)
+    return tuple(dict.fromkeys((*rotations(count, fixed), *others)))
 
 
-def rotations(options: int) -> tuple[Order, ...]:
-    """The rotations of the given order, itself first (what CircularEval asks, MMBench, arXiv 2307.06281)."""
-    identity = tuple(range(options))
-    return tuple(identity[shift:] + identity[:shift] for shift in range(options))
+def order_count(options: int, fixed: Sequence[int] = ()) -> int:
+    """How many orders `orders_of` gives for so many options, those at fixed places among them."""
+    every = order_total(options, fixed)
+    return every if is_exhaustive(options, fixed) else min(every, SAMPLED_ORDERS + 1)
 
 
-def order_count(options: int) -> int:
-    """How many orders `orders_of` gives for so many options."""
-    every = factorial(options)
-    return every if is_exhaustive(options) else min(every, SAMPLED_ORDERS + 1)
-
-
-def is_exhaustive(options: int) -> bool:
-    """Whether `orders_of` gives every order of so many options."""
-    return options <= EXHAUSTIVE_OPTIONS
+def is_exhaustive(options: int, fixed: Sequence[int] = ()) -> bool:
+    """Whether `orders_of` gives every order of so many options, those at fixed places among them."""
+    return order_total(options, fixed) <= EXHAUSTIVE_ORDERS

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from pyarrow.fs import FileInfo
 
-from ards_ray.corpus.images import decode_image, lies_inside, read_image
+from ards_ray.config import Links
+from ards_ray.corpus.images import decode_image, read_image, relative_path
 from ards_ray.corpus.parquet import batches_of, open_parquet
 from ards_ray.errors import ConversationError
 from ards_ray.storage.location import Location, locate
@@ -82,17 +83,23 @@ def _info(place: Location) -> FileInfo | None:
 def _file_of(source: ImageSource, folder: Location | None) -> Location | None:
     if not isinstance(source, FileImage):
         return locate(source.file)
-    usable = folder is not None and "\0" not in source.path and lies_inside(source.path)
-    return folder / source.path if usable and folder is not None else None
+    try:
+        return None if folder is None else folder / relative_path(source.path, folder)
+    except ConversationError:
+        return None
 
 
-def open_image(source: ImageSource, folder: Location | None, max_pixels: int) -> Image.Image:
+def open_image(
+    source: ImageSource, folder: Location | None, max_pixels: int, upright: bool = False, links: Links = "refuse"
+) -> Image.Image:
     """The RGB image.
 
     Args:
         source: Where it lies.
         folder: The image folder, for image files.
         max_pixels: Largest image.
+        upright: Whether it is turned as its EXIF orientation says.
+        links: Whether symbolic links in the image folder that lead out of it are followed.
 
     Raises:
         ConversationError: there is no such image, or it cannot be used; says why.
@@ -100,12 +107,12 @@ def open_image(source: ImageSource, folder: Location | None, max_pixels: int) ->
         OSError: the storage failed; worth another try.
     """
     if isinstance(source, FileImage):
-        content = read_image(source.path, folder)
+        content = read_image(source.path, folder, links)
     elif isinstance(source, ParquetImage):
         content = _read_parquet(source)
     else:
         content = _read_base64(source)
-    return decode_image(content, max_pixels)
+    return decode_image(content, max_pixels, upright)
 
 
 def _read_parquet(source: ParquetImage) -> bytes:

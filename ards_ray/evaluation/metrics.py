@@ -1,17 +1,29 @@
 """Metrics of a benchmark, from its answers alone."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ards_ray.corruption.permutation import Order
+from ards_ray.corruption.permutation import Order, rotations
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import CUT, Answer
-from ards_ray.evaluation.attacks import ATTACKS, Attack, is_exhaustive, order_count, rotations
+from ards_ray.evaluation.attacks import ATTACKS, Attack, is_exhaustive, order_count
 
 # From an order to whether it was answered right.
 _Outcomes = Mapping[Order, bool]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How many options a question has, and the places of those that stay in every order."""
+
+    count: int
+    fixed: Order
+
+    @property
+    def orders(self) -> int:
+        return order_count(self.count, self.fixed)
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class Metrics:
         gold_position: Questions right in the given order under letters, by the letter of the gold answer.
         orders: Further metrics of each worst-case column.
         questions: How many questions were answered.
+        order_counts: How many questions have so many orders, by that number.
+        fixed_options: How many questions have an option that stays in every order, since it speaks of others by place.
         requests: How many answers were needed, those that stand under two columns counted once.
         exhaustive_requests: How many it takes to ask every order of every question, or of its sample.
         cut: How many answers were cut because they grew too long.
@@ -52,6 +66,8 @@ class Metrics:
     gold_position: Mapping[str, float]
     orders: Mapping[Attack, OrderMetrics]
     questions: int
+    order_counts: Mapping[int, int]
+    fixed_options: int
     requests: int
     exhaustive_requests: int
     cut: int
@@ -70,7 +86,19 @@ class Metrics:
 
 
 # Of a benchmark with no question that can be evaluated.
-NO_METRICS = Metrics({}, None, {}, {}, questions=0, requests=0, exhaustive_requests=0, cut=0, exhaustive=True)
+NO_METRICS = Metrics(
+    accuracy={},
+    average=None,
+    gold_position={},
+    orders={},
+    questions=0,
+    order_counts={},
+    fixed_options=0,
+    requests=0,
+    exhaustive_requests=0,
+    cut=0,
+    exhaustive=True,
+)
 
 
 def metrics_by_benchmark(answers: Iterable[Answer]) -> dict[str, Metrics]:
@@ -92,11 +120,11 @@ def metrics_of(answers: Sequence[Answer]) -> Metrics:
         ArdsError: a question was not asked to its end; names it.
     """
     outcomes: dict[Attack, dict[str, dict[Order, bool]]] = {}
-    options: dict[str, int] = {}
+    options: dict[str, _Options] = {}
     requests: dict[tuple[str, bool, Order], str] = {}
     for answer in answers:
         outcomes.setdefault(answer.attack, {}).setdefault(answer.question, {})[answer.order] = answer.correct
-        options[answer.question] = len(answer.order)
+        options[answer.question] = _Options(len(answer.order), answer.fixed)
         requests[answer.question, answer.attack.startswith("symbol"), answer.order] = answer.answer
     for attack, questions in outcomes.items():
         _check_complete(answers[0].benchmark, attack, questions, options)
@@ -108,21 +136,23 @@ def metrics_of(answers: Sequence[Answer]) -> Metrics:
         accuracy=accuracy,
         average=sum(accuracy.values()) / len(ATTACKS) if len(accuracy) == len(ATTACKS) else None,
         gold_position=_gold_positions(answers),
-        orders={attack: _order_metrics(list(outcomes[attack].values())) for attack in worst_cases},
+        orders={attack: _order_metrics(outcomes[attack], options) for attack in worst_cases},
         questions=len(options),
+        order_counts=dict(sorted(Counter(one.orders for one in options.values()).items())),
+        fixed_options=sum(bool(one.fixed) for one in options.values()),
         requests=len(requests),
         exhaustive_requests=_exhaustive_requests(outcomes, options.values()),
         cut=sum(text.endswith(CUT) for text in requests.values()),
-        exhaustive=not worst_cases or all(is_exhaustive(count) for count in options.values()),
+        exhaustive=not worst_cases or all(is_exhaustive(one.count, one.fixed) for one in options.values()),
     )
 
 
 def _check_complete(
-    benchmark: str, attack: Attack, questions: Mapping[str, _Outcomes], options: Mapping[str, int]
+    benchmark: str, attack: Attack, questions: Mapping[str, _Outcomes], options: Mapping[str, _Options]
 ) -> None:
-    for id, count in options.items():
+    for id, one in options.items():
         outcomes = questions.get(id, {})
-        wanted = order_count(count) if attack.endswith("permutation") else 1
+        wanted = one.orders if attack.endswith("permutation") else 1
         if len(outcomes) < wanted and all(outcomes.values()):
             raise ArdsError(
                 f"{benchmark}: question {id} has {len(outcomes)} of {wanted} answers under {attack} and none is wrong; "
@@ -130,15 +160,16 @@ def _check_complete(
             )
 
 
-def _order_metrics(questions: Sequence[_Outcomes]) -> OrderMetrics:
-    counts = [order_count(len(next(iter(outcomes)))) for outcomes in questions]
-    right = [sum(outcomes.values()) for outcomes in questions]
-    wrong = [len(outcomes) - sum(outcomes.values()) for outcomes in questions]
-    given = [outcomes for outcomes in questions if outcomes[_given(outcomes)]]
+def _order_metrics(questions: Mapping[str, _Outcomes], options: Mapping[str, _Options]) -> OrderMetrics:
+    counts = [options[id].orders for id in questions]
+    right = [sum(outcomes.values()) for outcomes in questions.values()]
+    wrong = [len(outcomes) - sum(outcomes.values()) for outcomes in questions.values()]
+    given = [outcomes for outcomes in questions.values() if outcomes[_given(outcomes)]]
     return OrderMetrics(
         # Rotations are asked before the other orders: one that was not asked stands behind a wrong one.
         rotation=_percent(
-            all(outcomes.get(order, True) for order in rotations(len(_given(outcomes)))) for outcomes in questions
+            all(outcomes.get(order, True) for order in rotations(options[id].count, options[id].fixed))
+            for id, outcomes in questions.items()
         ),
         consistency=_percent(all(outcomes.values()) for outcomes in given) if given else None,
         mean_at_least=_percent(some / count for some, count in zip(right, counts, strict=True)),
@@ -159,12 +190,12 @@ def _gold_positions(answers: Iterable[Answer]) -> dict[str, float]:
     return {gold: _percent(by_gold[gold]) for gold in sorted(by_gold)}
 
 
-def _exhaustive_requests(attacks: Collection[Attack], options: Collection[int]) -> int:
+def _exhaustive_requests(attacks: Collection[Attack], options: Collection[_Options]) -> int:
     """What it takes to ask every order that a plan holds, under each set of symbols that is used."""
     total = 0
     for pair in (("clean", "permutation"), ("symbol", "symbol+permutation")):
         if pair[1] in attacks:
-            total += sum(map(order_count, options))
+            total += sum(one.orders for one in options)
         elif pair[0] in attacks:
             total += len(options)
     return total

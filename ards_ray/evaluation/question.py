@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ards_ray.corpus.conversation import IMAGE_TAG
+from ards_ray.corpus.options import naming_others
 from ards_ray.corpus.text import is_unicode
 from ards_ray.evaluation.images import FileImage, ImageSource
 
@@ -40,7 +41,7 @@ class NotEvaluated:
     error: str
 
 
-def problem_of(question: Question, symbol_sets: Sequence[Sequence[str]]) -> str | None:
+def problem_of(question: Question, symbol_sets: Sequence[Sequence[str]], attacked: bool = True) -> str | None:
     """Why a question cannot be evaluated, as `reason` or `reason: detail`; None if it can.
 
     Wrong options that repeat do no harm, because the gold answer is followed by its place and not by its text. An
@@ -49,6 +50,7 @@ def problem_of(question: Question, symbol_sets: Sequence[Sequence[str]]) -> str 
     Args:
         question: The question.
         symbol_sets: The sets of symbols that its options get, one set at a time.
+        attacked: Whether the options get other symbols or places than the benchmark's.
     """
     texts = (question.context, question.question, *question.options)
     if any(IMAGE_TAG in text for text in texts):
@@ -60,10 +62,10 @@ def problem_of(question: Question, symbol_sets: Sequence[Sequence[str]]) -> str 
         return "no question"
     if question.answer is not None:
         return None if question.answer.strip() else "no gold answer"
-    return _choice_problem(question, symbol_sets)
+    return _choice_problem(question, symbol_sets, attacked)
 
 
-def _choice_problem(question: Question, symbol_sets: Sequence[Sequence[str]]) -> str | None:
+def _choice_problem(question: Question, symbol_sets: Sequence[Sequence[str]], attacked: bool) -> str | None:
     options = [text.strip() for text in question.options]
     count = len(options)
     if count < 2:
@@ -82,7 +84,8 @@ def _choice_problem(question: Question, symbol_sets: Sequence[Sequence[str]]) ->
         for text in options:
             if _reads_as_symbol(text, tuple(symbols[:count])):
                 return f"option reads as a symbol: {text}"
-    return None
+    naming = naming_others(options) if attacked else None
+    return None if naming is None else f"option names other options by letter: {naming}"
 
 
 def _reads_as_symbol(text: str, symbols: tuple[str, ...]) -> bool:

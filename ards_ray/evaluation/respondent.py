@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ards_ray.config import LimitSettings
+from ards_ray.config import LimitSettings, Links
 from ards_ray.errors import ConversationError
 from ards_ray.evaluation.engine import Ask, Engine, Shown
 from ards_ray.evaluation.images import ImageSource, open_image
@@ -23,6 +23,7 @@ class Inquiry:
         prompt: What the user says, with an image tag for each image.
         images: Where the images lie.
         folder: The image folder, for image files.
+        links: Whether symbolic links in it that lead out of it are followed.
         symbols: The options' symbols; none for a free answer.
     """
 
@@ -30,6 +31,7 @@ class Inquiry:
     images: tuple[ImageSource, ...]
     folder: str | None
     symbols: tuple[str, ...]
+    links: Links = "refuse"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,11 @@ class Reply:
     error: str | None = None
 
 
-_Key = tuple[ImageSource, str | None]
+_Key = tuple[ImageSource, str | None, Links]
+
+
+def _keys(inquiry: Inquiry) -> list[_Key]:
+    return [(source, inquiry.folder, inquiry.links) for source in inquiry.images]
 
 
 class Respondent:
@@ -63,11 +69,11 @@ class Respondent:
             CorpusError: a file that holds images is missing or corrupt.
             OSError: the storage failed.
         """
-        images = self._open({(source, inquiry.folder) for inquiry in inquiries for source in inquiry.images})
+        images = self._open({key for inquiry in inquiries for key in _keys(inquiry)})
         replies: dict[int, Reply] = {}
         asks: dict[int, Ask] = {}
         for index, inquiry in enumerate(inquiries):
-            shown = [images[source, inquiry.folder] for source in inquiry.images]
+            shown = [images[key] for key in _keys(inquiry)]
             errors = [one for one in shown if isinstance(one, ConversationError)]
             if errors:
                 replies[index] = Reply(error=str(errors[0]))
@@ -92,9 +98,11 @@ class Respondent:
         return found
 
     def _show(self, key: _Key) -> Shown | ConversationError:
-        source, folder = key
+        source, folder, links = key
+        inputs = self._engine.inputs
+        place = None if folder is None else locate(folder)
         try:
-            image = open_image(source, None if folder is None else locate(folder), LimitSettings().pixels)
-            return Shown(repr(key), self._engine.inputs.picture(image), image if self._engine.takes_images else None)
+            image = open_image(source, place, LimitSettings().pixels, inputs.upright, links)
+            return Shown(repr(key), inputs.picture(image), image if self._engine.takes_images else None)
         except ConversationError as error:
             return error

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ards_ray.config import ProxySettings
+from ards_ray.config import Links, ProxySettings
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.attacks import Plan, check_plan
 from ards_ray.evaluation.benchmarks.registry import benchmark_of
@@ -19,6 +19,7 @@ class EvaluationSettings:
         model: The model that is evaluated.
         benchmarks: Path or URL of each benchmark, by its name.
         images: Image folder of each benchmark, by its name; the one under an empty name is for all others.
+        links: Whether symbolic links in those folders that lead out of them are followed.
         engine: What runs the model.
         plan: What is asked about every question, and when an answer counts.
         score: Generate the answer, or rank the symbols by likelihood.
@@ -34,6 +35,7 @@ class EvaluationSettings:
     model: ProxySettings = field(default_factory=ProxySettings)
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    links: Links = "refuse"
     engine: EngineName = "hf"
     plan: Plan = field(default_factory=Plan)
     score: Score = "generate"

@@ -27,6 +27,7 @@ class ProxyInputs(Protocol):
         hidden_size: Width of the text model.
         vocabulary: A model says the first so many ids.
         image_token: The id that stands for a position of a picture.
+        upright: Whether the family's training turns pictures as their EXIF orientation says.
     """
 
     config: Any
@@ -34,6 +35,7 @@ class ProxyInputs(Protocol):
     hidden_size: int
     vocabulary: int
     image_token: int
+    upright: bool
 
     def picture(self, image: Image.Image) -> Picture:
         """The image as the vision tower takes it.

@@ -56,6 +56,8 @@ def llava_vocabulary(config: Any, tokenizer: Any, end: int) -> int:
 class LlavaInputs:
     """Tokens, targets and pixels of LLaVA-1.5."""
 
+    upright = False
+
     def __init__(self, folder: Path):
         self.config = load_llava_config(LlavaConfig, folder)
         self.tokenizer = load_tokenizer(folder)

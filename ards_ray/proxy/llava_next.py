@@ -32,6 +32,8 @@ def _load_config(folder: Path) -> Any:
 class LlavaNextInputs:
     """Tokens, targets and pixels of LLaVA-NeXT."""
 
+    upright = False
+
     def __init__(self, folder: Path):
         self.config = _load_config(folder)
         self.tokenizer = load_tokenizer(folder)

@@ -38,6 +38,9 @@ def _load_config(folder: Path) -> Any:
 class QwenInputs:
     """Tokens, targets and pixels of Qwen2.5-VL."""
 
+    # Its finetuning code opens pictures by the library's `load_image`.
+    upright = True
+
     def __init__(self, folder: Path):
         self.config = _load_config(folder)
         self.tokenizer = load_tokenizer(folder)

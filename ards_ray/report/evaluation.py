@@ -32,8 +32,11 @@ the right option in it and no other; an answer in which it finds none is wrong.
 - **requests**: what was asked to know this, each question's orders up to the first wrong answer. The given order stands
   under two columns and is asked once. **saved**: what asking every order, or every order of a sample, would have taken
   beyond that. **cut**: answers that grew longer than `--answer-tokens` and were cut; they end with "…".
-- **exhaustive**: no if some question has more than five options, whose orders are a seeded sample with the given order
-  and all its rotations, and so with the right option at every place.
+- **orders**: how many orders the questions have together. An option that speaks of others by place ("All of the above")
+  stays where it is and no other passes it, so only the orders that keep sense are asked. A question with an option that
+  names others by letter ("Both A and B") is not evaluated.
+- **exhaustive**: no if some question has more orders than five options have; a seeded sample of them is asked, with the
+  given order and all its rotations, and so with the right option at every place that it can have.
 - **rotation**: right in every rotation of the given order (CircularEval). **consistency**: of the questions right in
   the given order, those right in every order. **mean over orders**: between the two numbers, since orders behind the
   first wrong one are not asked.
@@ -69,6 +72,7 @@ def main_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
         "Average",
         "questions",
         "not evaluated",
+        "orders",
         "requests",
         "saved",
         "cut",
@@ -78,7 +82,8 @@ def main_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     for result in results:
         metrics = result.metrics
         accuracies = [_number(metrics.accuracy.get(attack)) for attack in ATTACKS]
-        counts = (metrics.questions, len(result.not_evaluated), metrics.requests, metrics.saved, metrics.cut)
+        orders = sum(count * questions for count, questions in metrics.order_counts.items())
+        counts = (metrics.questions, len(result.not_evaluated), orders, metrics.requests, metrics.saved, metrics.cut)
         rows.append(
             [
                 result.benchmark,

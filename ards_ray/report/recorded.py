@@ -10,6 +10,7 @@ from string import ascii_uppercase
 import pyarrow as pa
 from rich.console import Console
 
+from ards_ray.corruption.permutation import Order
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.answers import ANSWERS, Answer, from_table
 from ards_ray.evaluation.attacks import ATTACKS, Plan, check_plan
@@ -52,7 +53,9 @@ def results_of_answers(folder: str, output: str | None, plan: Plan, console: Con
     table = recorded.read_table(ANSWERS_FILE)
     if set(ANSWERS.names) - set(table.column_names):
         missing = sorted(set(ANSWERS.names) - set(table.column_names))
-        raise SettingsError(f"{recorded.url}/{ANSWERS_FILE}: no column {missing[0]!r}")
+        raise SettingsError(
+            f"{recorded.url}/{ANSWERS_FILE}: no column {missing[0]!r}; if an earlier version wrote it, evaluate again"
+        )
     try:
         table = table.select(ANSWERS.names).cast(ANSWERS)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
@@ -91,11 +94,16 @@ def _check(answers: Sequence[Answer], plan: Plan, url: str) -> None:
         questions[answer.benchmark, answer.question, answer.attack].append(answer)
     for (benchmark, id, attack), rows in questions.items():
         orders = [row.order for row in rows]
+        fixed = rows[0].fixed
         count = len(orders[0])
         given = tuple(range(count))
         symbols = tuple(plan.symbols if attack.startswith("symbol") else ascii_uppercase)
         if any(sorted(order) != list(given) for order in orders):
             problem = "an order is none of as many options"
+        elif any(row.fixed != fixed for row in rows) or not set(fixed) <= set(given):
+            problem = "the options that stay are not the same in every order"
+        elif any(sorted(order[:place]) != list(given[:place]) for order in orders for place in _bounds(fixed)):
+            problem = "an order moves an option that stays, or another past it"
         elif len(set(orders)) < len(orders):
             problem = "an order stands there twice"
         elif given not in orders:
@@ -109,6 +117,12 @@ def _check(answers: Sequence[Answer], plan: Plan, url: str) -> None:
         else:
             continue
         raise SettingsError(f"{url}/{ANSWERS_FILE}: {benchmark}, question {id} under {attack}: {problem}")
+
+
+def _bounds(fixed: Order) -> Iterator[int]:
+    """Before and behind each place that stays: no option passes there."""
+    for place in fixed:
+        yield from (place, place + 1)
 
 
 def _matched(table: pa.Table, plan: Plan, url: str) -> Iterator[Answer]:

@@ -13,7 +13,7 @@ from ards_ray.run.state import RunState
 from ards_ray.storage.location import locate
 
 # Raised when a stage's code changes its numbers.
-VERSIONS = {"conversations": 1, "signals": 2, "clusters": 1, "subgroups": 1, "scores": 1, "mixture": 1}
+VERSIONS = {"conversations": 2, "signals": 3, "clusters": 1, "subgroups": 1, "scores": 1, "mixture": 1}
 
 
 def conversations_inputs(settings: Settings, corpus: Sequence[str]) -> dict[str, Any]:

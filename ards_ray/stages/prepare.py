@@ -133,7 +133,7 @@ class Pictures:
         file = self._file(name)
         if file.clean is None:
             try:
-                file.clean = self._take(decode_image(file.content, self._settings.limits.pixels))
+                file.clean = self._take(decode_image(file.content, self._settings.limits.pixels, self._inputs.upright))
             except ConversationError as error:
                 file.clean = _named(name, error)
         if isinstance(file.clean, ConversationError):
@@ -147,7 +147,7 @@ class Pictures:
         file = self._file(name)
         if file.noised is None:
             # Decoded again: decoded pictures are too large to keep a shard's worth of them.
-            image = decode_image(file.content, self._settings.limits.pixels)
+            image = decode_image(file.content, self._settings.limits.pixels, self._inputs.upright)
             attacks = self._settings.attacks
             pixels = add_noise(np.asarray(image), file.content, attacks.noise_step, self._settings.seed)
             file.noised = self._take(Image.fromarray(pixels))
@@ -156,7 +156,10 @@ class Pictures:
     def _file(self, name: str) -> ImageFile:
         if name not in self._files:
             try:
-                content = self._embedded[name] if name in self._embedded else read_image(name, self._folder)
+                if name in self._embedded:
+                    content = self._embedded[name]
+                else:
+                    content = read_image(name, self._folder, self._settings.corpus.links)
                 if content is None:
                     raise ConversationError("image not found", f"{name} (its row embeds none any more)")
                 self._files[name] = ImageFile(content, hashlib.sha256(content).digest())

@@ -56,6 +56,10 @@ CASES: dict[str, tuple[Any, str | None]] = {
     "number": (7, "not an object"),
     "special token": (said("What does <pad> mean?", "Padding."), "special token in the text"),
     "end token": (said("Give an example.", "One</s>USER: Two ASSISTANT: Three"), "special token in the text"),
+    "16 bits": (about("grey16.png"), "image has more than 8 bits a channel"),
+    "images": ({"images": ["cmyk.jpg"]} | said("What?", "A house."), "pictures under a key that is not read"),
+    "video": (said("<video>\nWhat happens?", "Nothing."), "picture tag that is not read"),
+    "no image": (about("none", "What?", "A house."), None),
     "gif": (about("gif.jpg"), None),
     "cmyk": (about("cmyk.jpg"), None),
     "grey": (about("grey.png"), None),
@@ -70,6 +74,7 @@ def write_images(folder: Path) -> None:
     picture = Image.linear_gradient("L").resize((60, 40))
     picture.convert("CMYK").save(folder / "cmyk.jpg")
     picture.save(folder / "grey.png")
+    picture.convert("I;16").save(folder / "grey16.png")
     picture.convert("P").save(folder / "palette.png")
     picture.convert("RGBA").save(folder / "transparent.png")
     picture.save(folder / "gif.jpg", format="GIF")
@@ -101,7 +106,8 @@ def inputs(demo_inputs: Any, tmp_path_factory: pytest.TempPathFactory) -> Inputs
     reasons: dict[int, str | None] = {}
     corpus = folder / "corpus.json"
     cases = CASES | {
-        "absolute": (about(str(images / "cmyk.jpg")), LEFT_FOLDER),
+        "absolute": (about(str(folder / "outside.png")), LEFT_FOLDER),
+        "absolute inside": (about(str(images / "cmyk.jpg")), None),
         "embedded": (about(f"{corpus}#0"), "image is not a path"),
     }
     for number, (name, (record, reason)) in enumerate(cases.items()):
@@ -214,6 +220,19 @@ def test_a_mended_image_is_scored_alone(stopped_run: Path, job: Any, inputs: Inp
     lines = (stopped_run / "failures.jsonl").read_text().splitlines()
     assert mended not in [json.loads(line)["row"] for line in lines]
     assert job(stopped_run, *named, settings=settings).text.count("Nothing to do") == 1
+
+
+def test_links_that_are_followed_after_all(stopped_run: Path, job: Any, inputs: Inputs) -> None:
+    """One learns from the failures that a linked folder is refused, and wants those rows scored and no others."""
+    before = read_table(stopped_run, "signals").to_pylist()
+    settings = (*LIMITS, "limits.failed_fraction=0.6", "corpus.links=follow")
+    named = ("--corpus", inputs.corpus, "--images", inputs.images)
+    outcome = job(stopped_run, *named, "--retry-failed", settings=settings)
+    assert outcome.code == 0, outcome.text
+    (linked,) = [row for row, entry in enumerate(before) if "corpus.links=follow" in (entry["error"] or "")]
+    after = read_table(stopped_run, "signals").to_pylist()
+    assert after[linked]["status"] == "ok"
+    assert [entry for entry in after if entry["row"] != linked] == [e for e in before if e["row"] != linked]
 
 
 def other_model(change: Callable[[Path], None]) -> Callable[[Path, Any], list[object]]:

@@ -102,7 +102,7 @@ def test_the_table_of_answers(evaluated: Path) -> None:
     """Whoever recomputes a column from its own rows gets the column."""
     table = pq.read_table(evaluated / "answers.parquet")
     assert table.column_names == [
-        *("benchmark", "question", "attack", "order", "prompt", "answer", "parsed", "gold", "correct")
+        *("benchmark", "question", "attack", "order", "prompt", "answer", "parsed", "gold", "correct", "fixed")
     ]
     rows = table.to_pylist()
     given = {
@@ -197,6 +197,33 @@ def test_changed_pictures_are_asked_about_again(
     assert sum(part.rows for part in RunDirectory(str(output)).parts("answers")) == count + 1
 
 
+def test_linked_images(evaluate: Command, answering: Any, questions: Path, tmp_path: Path) -> None:
+    """Image folders are put together from links; the option is named where one is refused."""
+    records = json.loads(questions.read_text())[:2]
+    benchmark = tmp_path / "benchmark.json"
+    benchmark.write_text(json.dumps([{**one, "image": f"linked/{one['image']}"} for one in records]))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "linked").symlink_to(answering.images)
+    options = ["--model", answering.model, "--benchmark", f"plain={benchmark}", "--images", tmp_path / "images"]
+    options += ["--attacks", "clean", "--output", tmp_path / "run"]
+    code, text = evaluate(*options)
+    assert code == 1
+    assert "2 not evaluated: image path leaves the image folder" in text
+    assert "--links follow" in (tmp_path / "run" / "not_evaluated.jsonl").read_text()
+    code, text = evaluate(*options, "--links", "follow")
+    assert code == 0, text
+    assert results_of(tmp_path / "run")["plain"]["questions"] == 2
+
+
+def test_answers_of_an_earlier_version(evaluate: Command, evaluated: Path, tmp_path: Path) -> None:
+    """Without a word on which options stay, orders that were never to be asked would count as missing."""
+    table = pq.read_table(evaluated / "answers.parquet").drop_columns(["fixed"])
+    pq.write_table(table, tmp_path / "answers.parquet")
+    code, text = evaluate("--answers", tmp_path)
+    assert code == 2
+    assert "no column 'fixed'; if an earlier version wrote it, evaluate again" in text
+
+
 def test_recorded_answers_overwrite_no_other_results(evaluate: Command, evaluated: Path, tmp_path: Path) -> None:
     """Other tools write a results.json as well."""
     other = tmp_path / "results.json"
@@ -236,6 +263,7 @@ def test_results_from_recorded_answers(evaluate: Command, evaluated: Path, tmp_p
         ({"attack": "clean"}, "more than the given order"),
         ({"gold": "E"}, "'E' is none of A, B, C, D"),
         ({"attack": "noise"}, "unknown attack 'noise'"),
+        ({"fixed": [3]}, "the options that stay are not the same in every order"),
     ],
 )
 def test_recorded_answers_that_no_evaluation_wrote(
@@ -252,7 +280,8 @@ def test_recorded_answers_that_no_evaluation_wrote(
     code, text = evaluate("--answers", tmp_path)
     assert code == 2, text
     assert said in text
-    for others in (rows + rows[:1], [row for row in rows if row["attack"] != "clean"][1:]):
+    moved = [row | {"fixed": [1]} for row in table.to_pylist()]
+    for others in (moved, rows + rows[:1], [row for row in rows if row["attack"] != "clean"][1:]):
         pq.write_table(pa.Table.from_pylist(others, table.schema), tmp_path / "answers.parquet")
         assert evaluate("--answers", tmp_path)[0] == 2
 

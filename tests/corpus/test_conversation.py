@@ -133,6 +133,50 @@ def test_image_of_a_record() -> None:
         image_of({"image": [["a.jpg"]]})
 
 
+@pytest.mark.parametrize("nothing", [None, "", "None", "none", "nan", "NULL", float("nan"), [], [None], ["none"], [""]])
+def test_an_image_that_is_none(nothing: Any) -> None:
+    """Cambrian's texts say so in all of these ways; taken for paths, a third of it would be missing pictures."""
+    assert image_of({"image": nothing}) is None
+    assert parse({"image": nothing, "conversations": turns("Hi", "Hello")}).image is None
+    if not isinstance(nothing, list):
+        assert image_of({"image": [nothing, "a.jpg"]}) == "a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("record", "detail"),
+    [
+        ({"images": ["a.png"], "conversations": turns("<image>\nWhat?", "A")}, "images"),
+        ({"images": ["a.png"], "conversations": turns("What?", "A")}, "images"),
+        ({"video": "v/1.mp4", "conversations": turns("<video>\nWhat?", "A")}, "video"),
+        ({"Image": "a.png", "conversations": turns("<Image>\nWhat?", "A")}, "Image"),
+        ({"image": "a.png", "audio": "a.wav", "conversations": turns("<image>\nWhat?", "A")}, "audio"),
+        ({"image": "a.png", "images": ["a.png", "b.png"], "conversations": turns("<image>", "A")}, "images"),
+        ({"file": "a.png", "conversations": turns("What?", "A")}, "file"),
+        (
+            {"conversations": [{"from": "human", "value": "What?", "image": "a.png"}, turns("", "A")[1]]},
+            "image, in a turn",
+        ),
+    ],
+)
+def test_pictures_under_other_keys(record: Any, detail: str) -> None:
+    """Scored as a text it would be another conversation than the one that is trained on."""
+    with pytest.raises(ConversationError) as error:
+        parse(record)
+    assert str(error.value) == f"pictures under a key that is not read: {detail}"
+
+
+@pytest.mark.parametrize("tag", ["<video>", "<Image>", "<img>a.png</img>", "<image_1>", "<|image|>"])
+@pytest.mark.parametrize("image", [None, "a.png"])
+def test_pictures_by_other_tags(tag: str, image: str | None) -> None:
+    """A tag that stays in the text is text to the model. In an answer it is what somebody wrote about HTML."""
+    shown = "<image>\n" if image else ""
+    record = {"image": image, "conversations": turns(f"{shown}{tag}\nWhat?", "A")}
+    with pytest.raises(ConversationError) as error:
+        parse(record)
+    assert str(error.value) == f"picture tag that is not read: {tag.split('>')[0]}>"
+    assert parse({"image": image, "conversations": turns(f"{shown}What?", f"Use {tag}.")}).rounds
+
+
 def test_turns_of_a_record() -> None:
     """What formats are told by, before a conversation is checked."""
     assert turns_of({"conversations": turns("a", "b")}) == [("human", "a"), ("gpt", "b")]

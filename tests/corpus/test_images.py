@@ -38,10 +38,16 @@ def noise(mode: str, size: tuple[int, int] = (8, 6)) -> Image.Image:
     return Image.fromarray(pixels, "RGBA").convert(mode)
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and has no pixels."""
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + b"\0\0\1\0IDAT"
+def png_header(width: int, height: int, depth: int = 8, kind: int = 2, pixels: bytes | None = None) -> bytes:
+    """A PNG of a size, with these rows of pixels or none."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        body = name + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
+    content = b"\0\0\1\0IDAT" if pixels is None else chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + content
 
 
 @pytest.fixture
@@ -67,15 +73,42 @@ def undecodable(content: bytes, max_pixels: int = MANY) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:Palette images")
-@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16", "RGB"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "PA", "RGBA", "CMYK", "YCbCr", "RGB"])
 def test_every_mode_becomes_rgb_as_pil_converts_it(mode: str) -> None:
     """The reference converts with PIL: other colours would give other vectors."""
-    image = Image.fromarray(np.arange(48, dtype=np.uint16).reshape(6, 8)) if mode == "I;16" else noise(mode)
-    format = "TIFF" if mode in ("CMYK", "I;16") else "PNG"
-    content = encoded(image, format)
+    content = encoded(noise(mode), "TIFF" if mode in ("PA", "CMYK", "YCbCr") else "PNG")
     decoded = decode_image(content, MANY)
     assert decoded.mode == "RGB"
     assert decoded.tobytes() == Image.open(io.BytesIO(content)).convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "format", "mode"),
+    [
+        (np.uint16, "PNG", "I;16"),
+        (np.uint16, "TIFF", "I;16"),
+        (">u2", "TIFF", "I;16B"),
+        (np.uint16, "PPM", "I"),
+        (np.int32, "TIFF", "I"),
+        (np.float32, "TIFF", "F"),
+        (np.float32, "PPM", "F"),
+    ],
+)
+def test_more_than_8_bits_of_grey(kind: Any, format: str, mode: str) -> None:
+    """Pillow cuts such values off at 255: an X-ray or a depth map would be a white picture, here and in training."""
+    ramp = np.linspace(0, 1 if kind is np.float32 else 65535, 48).reshape(6, 8).astype(kind)
+    assert undecodable(encoded(Image.fromarray(ramp), format)) == (
+        f"image has more than 8 bits a channel: grey in Pillow's mode {mode}"
+    )
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_16_bits_of_colour(kind: int, channels: int) -> None:
+    """Pillow scales these to 8 bits by itself: nothing is lost that a model could see."""
+    pixels = np.repeat(np.arange(4) * 20000, channels).astype(">u2").tobytes()
+    content = png_header(4, 1, depth=16, kind=kind, pixels=b"\0" + pixels)
+    shown = np.asarray(decode_image(content, MANY))
+    assert shown[0, :, 0].tolist() == [value * 20000 >> 8 for value in range(4)]
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "MPO"])
@@ -99,11 +132,26 @@ def test_first_frame_of_an_animation(format: str) -> None:
     assert decode_image(content, MANY).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_exif_orientation_is_ignored() -> None:
-    """The reference ignores it: turned images would have other vectors than it computes."""
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(format: str, orientation: int) -> None:
+    """LLaVA's training ignores it and Qwen's does not: turned otherwise, a picture is not the one of the training."""
     exif = Image.Exif()
-    exif[0x0112] = 6
-    assert decode_image(encoded(noise("RGB"), "JPEG", exif=exif), MANY).size == (8, 6)
+    exif[0x0112] = orientation
+    content = encoded(noise("RGB"), format, exif=exif)
+    as_stored = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    assert np.array_equal(decode_image(content, MANY), as_stored)
+    turned = {
+        1: as_stored,
+        2: as_stored[:, ::-1],
+        3: as_stored[::-1, ::-1],
+        4: as_stored[::-1],
+        5: as_stored.transpose(1, 0, 2),
+        6: np.rot90(as_stored, -1),
+        7: np.rot90(as_stored, 2).transpose(1, 0, 2),
+        8: np.rot90(as_stored),
+    }
+    assert np.array_equal(decode_image(content, MANY, upright=True), turned[orientation])
 
 
 def test_empty_image() -> None:
@@ -161,15 +209,74 @@ def test_limit_is_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 # Under the image folder
 
 
-@pytest.mark.parametrize(
-    "image", ["/etc/passwd", "../secret.png", "coco/../../secret.png", "link/secret.png", "out.png"]
-)
-def test_paths_that_leave_the_folder(folder: Location, tmp_path: Path, image: str) -> None:
-    """A corpus from the internet must not get to read the user's other files."""
-    (tmp_path / "secret.png").write_bytes(encoded(noise("RGB"), "PNG"))
-    (tmp_path / "images" / "link").symlink_to(tmp_path)
-    (tmp_path / "images" / "out.png").symlink_to(tmp_path / "secret.png")
-    assert refusal(image, folder) == f"image path leaves the image folder: {image}"
+@pytest.fixture
+def elsewhere(folder: Location, tmp_path: Path) -> Path:
+    """A folder and a picture outside of the image folder, both linked into it."""
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    (place / "secret.png").write_bytes(encoded(noise("RGB"), "PNG"))
+    (tmp_path / "images" / "link").symlink_to(place)
+    (tmp_path / "images" / "out.png").symlink_to(place / "secret.png")
+    return place
+
+
+@pytest.mark.parametrize("links", ["refuse", "follow"])
+def test_paths_that_leave_the_folder(folder: Location, elsewhere: Path, links: Any) -> None:
+    """A corpus from the internet must not get to read the user's other files, however it writes their paths."""
+    absolute = f"{elsewhere}/secret.png"
+    for image, how in (
+        ("/etc/passwd", "an absolute path outside of it"),
+        (absolute, "an absolute path outside of it"),
+        (f"{folder.path}/../elsewhere/secret.png", "an absolute path outside of it"),
+        (f"{folder.path}-private/a.png", "an absolute path outside of it"),
+        ("../elsewhere/secret.png", "by '..'"),
+        ("coco/../../elsewhere/secret.png", "by '..'"),
+    ):
+        with pytest.raises(ConversationError) as error:
+            read_image(image, folder, links)
+        assert str(error.value) == f"image path leaves the image folder: {image} ({how})"
+        assert not has_image(image, folder, links)
+
+
+@pytest.mark.parametrize("image", ["link/secret.png", "out.png", "coco/../link/secret.png"])
+def test_links_that_leave_the_folder(folder: Location, elsewhere: Path, image: str) -> None:
+    """Users link `coco` into their image folder; the error says what to set, and a corpus cannot set it."""
+    assert refusal(image, folder) == (
+        f"image path leaves the image folder: {image} "
+        "(by a symbolic link; if you made it, set corpus.links=follow, or --links follow in evaluate)"
+    )
+    assert not has_image(image, folder)
+
+
+def test_links_that_are_followed(folder: Location, elsewhere: Path, tmp_path: Path) -> None:
+    """Where the user says so; but a corpus does not get behind a link by `..`."""
+    content = (elsewhere / "secret.png").read_bytes()
+    (tmp_path / "beside.png").write_bytes(content)
+    for image in ("link/secret.png", "out.png", f"{folder.path}/link/secret.png"):
+        assert read_image(image, folder, "follow") == content
+        assert has_image(image, folder, "follow")
+    for image in ("link/../beside.png", "coco/../link/secret.png"):
+        with pytest.raises(ConversationError, match=r"by '\.\.' behind a symbolic link"):
+            read_image(image, folder, "follow")
+        assert not has_image(image, folder, "follow")
+
+
+def test_absolute_paths_within_the_folder(folder: Location, tmp_path: Path) -> None:
+    """Corpora that a script wrote have them; the folder may be given by a link or with one resolved."""
+    (tmp_path / "other").symlink_to("images")
+    content = Path(folder.path, "coco", "a.png").read_bytes()
+    linked = locate(str(tmp_path / "other"))
+    for image, place in (
+        (f"{folder.path}/coco/a.png", folder),
+        (f"{folder.path}//coco/./a.png", folder),
+        (f"{folder.path}/coco/a.png", linked),
+        (f"{linked.path}/coco/a.png", linked),
+        (f"{folder.path}/coco/a.png", locate(f"file://{folder.path}/")),
+        (f"{folder.path}/coco/a.png", locate("/")),
+    ):
+        assert read_image(image, place) == content
+        assert has_image(image, place)
+    assert refusal(f"{folder.path}/gone.png", folder) == f"image not found: {folder.path}/gone.png"
 
 
 def test_a_sibling_folder_with_the_same_beginning_is_outside(folder: Location, tmp_path: Path) -> None:
@@ -238,8 +345,12 @@ def test_images_in_an_object_store() -> None:
     assert read_image("x/../coco/a.png", folder) == content
     assert refusal("coco/b.png", folder) == "image not found: coco/b.png"
     assert refusal("coco", folder) == "image cannot be read: coco (not a file)"
-    for image in ("../secret.png", "/set/secret.png", "coco/../../secret.png"):
-        assert refusal(image, folder) == f"image path leaves the image folder: {image}"
+    for image, how in (
+        ("../secret.png", "by '..'"),
+        ("/set/images/coco/a.png", "an absolute path outside of it"),
+        ("coco/../../secret.png", "by '..'"),
+    ):
+        assert refusal(image, folder) == f"image path leaves the image folder: {image} ({how})"
 
 
 class Failing(fsspec.AbstractFileSystem):  # type: ignore[misc]

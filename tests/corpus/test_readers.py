@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ards_ray.corpus import readers
+from ards_ray.corpus.conversation import parse_conversation
 from ards_ray.corpus.readers import Entry, embedded_row, is_parquet, read_corpus
-from ards_ray.errors import CorpusError
+from ards_ray.errors import ConversationError, CorpusError
 
 TURNS = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A cat."}]
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -263,7 +264,95 @@ def test_memory_is_bounded_in_an_endless_value(tmp_path: Path, monkeypatch: pyte
     assert "of more than 0 MiB" in refusal(write(tmp_path / "c.json", content))
 
 
+@pytest.mark.parametrize("outer", [True, False])
+def test_a_key_that_stands_twice(tmp_path: Path, outer: bool) -> None:
+    """The mixture would hold one of the two values, and which one the trainer would have taken nobody knows."""
+    good, record = json.dumps(conversation(0)), json.dumps(conversation(1))
+    key, twice = ("image", '"image": "b.jpg", "image"') if outer else ("value", '"value": "x", "value"')
+    bad = record.replace(f'"{key}"', twice, 1)
+    said = f"the key {key!r} stands in an object twice"
+    message = refusal(write(tmp_path / "c.json", f"[{good}, {bad}]"))
+    assert f"after 1 conversations, at byte {len(good) + 3}: {said}" in message
+    assert f"broken JSON in line 3: {said}" in refusal(write(tmp_path / "c.jsonl", f"{good}\n\n{bad}\n"))
+    assert len(read(write(tmp_path / "c.jsonl", f"{good}\n{record}\n"))) == 2
+
+
+@pytest.mark.parametrize("number", ["1E400", "-1e309", "1" + "0" * 400 + ".5"])
+def test_numbers_beyond_any_float(tmp_path: Path, number: str) -> None:
+    """They are read as infinity, which the mixture would spell as no JSON does."""
+    bad = json.dumps(conversation(1, score=0)).replace('"score": 0', f'"score": {number}')
+    said = f"{number[:64]} is too large for a number"
+    assert said in refusal(write(tmp_path / "c.json", f"[{bad}]"))
+    assert f"in line 2: {said}" in refusal(write(tmp_path / "c.jsonl", f"{{}}\n{bad}"))
+
+
+def test_numbers_that_are_kept(tmp_path: Path) -> None:
+    """NaN is how pandas writes a missing value; it comes out as it went in."""
+    record = '{"a":NaN,"b":Infinity,"c":-Infinity,"d":1e+308,"e":5e-324,"conversations":[]}'
+    assert read(write(tmp_path / "c.json", f"[{record}]"))[0].record == record
+
+
+@pytest.mark.parametrize("newline", ["\n", ""])
+def test_a_byte_order_mark_where_files_were_put_together(tmp_path: Path, newline: str) -> None:
+    """`cat a.jsonl b.jsonl` of files saved on Windows; what stands there cannot be seen in an editor."""
+    said = "a byte order mark inside the file"
+    lines = '{"id": 1}' + newline + '\ufeff{"id": 2}'
+    assert f"line {2 if newline else 1}, column {1 if newline else 10}: {said}" in refusal(
+        write(tmp_path / "c.jsonl", lines)
+    )
+    assert f"after 1 conversations, at byte {4 + len(newline)}: {said}" in refusal(
+        write(tmp_path / "c.json", f"[{{}}]{newline}\ufeff[{{}}]")
+    )
+    assert f"at byte 5: {said}" in refusal(write(tmp_path / "c.json", "[{}, \ufeff{}]"))
+    assert said in refusal(write(tmp_path / "c.json", f"\ufeff{newline}\ufeff[{{}}]"))
+    assert len(read(write(tmp_path / "c.jsonl", '{"id": "a\ufeffb"}\n{"id": 2}'))) == 2
+
+
+# Pictures in other forms
+
+
+def test_records_with_pictures_that_are_not_read(tmp_path: Path) -> None:
+    """Taken for texts they would be scored without their picture; they count among those with one, and fail."""
+    records = [
+        {"images": ["a.jpg"], "conversations": TURNS},
+        {"conversations": [{"from": "human", "value": "<video>\nWhat?"}, TURNS[1]]},
+        conversation(2, video="b.mp4"),
+        {"image": "none", "conversations": [{"from": "human", "value": "What?"}, TURNS[1]]},
+        conversation(4, image=float("nan")),
+    ]
+    entries = read(write(tmp_path / "c.json", json.dumps(records)))
+    assert [entry.format for entry in entries] == ["image", "image", "image", "text", "text"]
+    assert [entry.image for entry in entries] == [None] * 5
+
+
+def test_parquet_pictures_in_other_columns(tmp_path: Path) -> None:
+    """As LLaMA-Factory and ms-swift write them; beside an embedded image, too."""
+    images = pa.array([[{"bytes": b"x", "path": None}], [], None], pa.list_(IMAGE))
+    file = parquet(tmp_path / "c.parquet", {"images": images})
+    assert [entry.format for entry in read(file)] == ["image", "text", "text"]
+    videos = pa.array([{"bytes": b"x"}, None])
+    file = parquet(tmp_path / "c.parquet", {"image": pa.array([b"x", b"y"]), "video": videos})
+    for entry, said in zip(read(file), ("pictures under a key that is not read: video", None), strict=True):
+        assert entry.image == f"{file}#{entry.row}"
+        try:
+            parse_conversation(entry.row, entry.format, entry.image, entry.record)
+            error = None
+        except ConversationError as caught:
+            error = str(caught)
+        assert error == said
+
+
 # Parquet
+
+
+def test_parquet_names_that_stand_twice(tmp_path: Path) -> None:
+    """Of two columns of a name one would be read, and of two fields none can be."""
+    column = pa.array([TURNS])
+    table = pa.Table.from_arrays([column, pa.array(["a"]), pa.array(["b"])], ["conversations", "image", "image"])
+    pq.write_table(table, tmp_path / "c.parquet")
+    assert "the name 'image' stands twice" in refusal(str(tmp_path / "c.parquet"))
+    fields = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["x", "x"])
+    assert "the name 'x' stands twice" in refusal(parquet(tmp_path / "c.parquet", {"meta": fields}))
 
 
 def test_parquet_rows_embedded_and_not(tmp_path: Path) -> None:

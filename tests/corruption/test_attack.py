@@ -184,6 +184,51 @@ def test_choice_that_does_not_parse() -> None:
     assert corrupt(shown, AttackSettings(noise=False), 42) is None
 
 
+def test_options_that_name_others_by_letter() -> None:
+    """Permuted or renamed, `Both A and B` is another answer: the loss would rise without any weakness of the model."""
+    named = question("Whale", "Bat", "Trout", "Both A and B", gold=3)
+    shown = conversation(named, image="a.png")
+    assert corrupted(shown) == Corruption("noise", ((named,),))
+    assert corrupt(shown, AttackSettings(noise=False), 42) is None
+    assert corrupt(conversation(named), AttackSettings(), 42) is None
+    chinese = question("甲", "乙", "A和B都对", "以上都不对", gold=2)
+    assert corrupt(conversation(chinese), AttackSettings(), 42) is None
+    # Other rounds are attacked all the same.
+    (version,) = corrupted(conversation(named, question("one", "two"), image="a.png")).versions
+    assert version[0] == named
+    assert set(options_of(version[1])) == {"Q", "W"}
+
+
+def test_options_that_speak_of_others_by_place() -> None:
+    """`None of the above` must stay below those that it speaks of; its symbol may be another."""
+    four = question("Sugar", "Salt", "Sand", "None of the above", gold=1)
+    found = corrupted(conversation(four), AttackSettings(permutations="all"))
+    assert found.attack == "symbol+permutation"
+    orders = [tuple(options_of(version[0]).values()) for version in found.versions]
+    assert len(set(orders)) == len(orders) == 5
+    assert all(order[3] == "None of the above" for order in orders)
+    assert all(options_of(version[0])[version[0].answer] == "Salt" for version in found.versions)
+    middle = question("Sugar", "All of the above", "Sand", "Rice")
+    found = corrupted(conversation(middle), AttackSettings(permutations="all", symbol=False))
+    assert [tuple(options_of(version[0]).values()) for version in found.versions] == [
+        ("Sugar", "All of the above", "Rice", "Sand")
+    ]
+
+
+def test_options_of_which_none_can_move() -> None:
+    """The given order again is no attack: what is left is the symbols, else the picture."""
+    stuck = question("It is", "None of the above")
+    shown, permute = conversation(stuck, image="a.png"), AttackSettings(symbol=False)
+    found = corrupted(shown)
+    assert found.attack == "symbol"
+    assert [options_of(version[0]) for version in found.versions] == [{"Q": "It is", "W": "None of the above"}]
+    assert corrupted(shown, permute) == Corruption("noise", ((stuck,),))
+    assert corrupt(conversation(stuck), permute, 42) is None
+    (version,) = corrupted(conversation(stuck, question("one", "two")), permute).versions
+    assert version[0] == stuck
+    assert tuple(options_of(version[1]).values()) == ("two", "one")
+
+
 def test_multiple_choice_with_an_image_keeps_the_image() -> None:
     """Its attack is on the text: noise on top would measure something else."""
     shown = conversation(question("one", "two"), image="a.png")

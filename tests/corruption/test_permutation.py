@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ards_ray.corruption.permutation import Order, other_orders
+from ards_ray.corruption.permutation import Order, order_total, other_orders, rotations
 from ards_ray.corruption.seeds import generator
 
 
@@ -42,6 +42,61 @@ def test_rotations_are_always_tried(options: int) -> None:
     """Only with them does every text stand once at every place, which is what a model with a favourite letter fails."""
     rotations = {tuple((place + shift) % options for place in range(options)) for shift in range(1, options)}
     assert rotations <= set(orders(options, "all"))
+
+
+def permitted(options: int, fixed: tuple[int, ...]) -> list[Order]:
+    """Every order in which those options stay and have the same ones before them."""
+    return [
+        order
+        for order in permutations(range(options))
+        if all(order[place] == place and sorted(order[:place]) == list(range(place)) for place in fixed)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "fixed"),
+    [
+        (2, (1,)),
+        (3, (2,)),
+        (4, (3,)),
+        (4, (2, 3)),
+        (4, (1,)),
+        (5, (0,)),
+        (5, (2,)),
+        (6, (5,)),
+        (6, (3,)),
+        (3, (0, 1, 2)),
+    ],
+)
+def test_options_that_stay(options: int, fixed: tuple[int, ...]) -> None:
+    """`All of the above` must stay below what it speaks of, wherever it stands; every other order is tried."""
+    expected = permitted(options, fixed)
+    random = np.random.default_rng(0)
+    assert other_orders(options, "all", random, fixed) == expected[1:]
+    assert order_total(options, fixed) == len(expected)
+    if len(expected) > 2:
+        assert set(other_orders(options, 1, random, fixed)) < set(expected[1:])
+
+
+@pytest.mark.parametrize(("options", "fixed"), [(7, (6,)), (8, (6, 7)), (9, (3,)), (12, (0, 11))])
+def test_options_that_stay_among_many(options: int, fixed: tuple[int, ...]) -> None:
+    """Of too many orders a sample, with all rotations of what may change places."""
+    drawn = other_orders(options, "all", np.random.default_rng(0), fixed)
+    assert len(set(drawn)) == len(drawn) == 120
+    for order in drawn:
+        for place in fixed:
+            assert order[place] == place
+            assert sorted(order[:place]) == list(range(place))
+    assert set(rotations(options, fixed)[1:]) <= set(drawn)
+
+
+def test_rotations_of_what_may_change_places() -> None:
+    """Every option stands once at each place that it can have."""
+    assert rotations(4, (3,)) == ((0, 1, 2, 3), (1, 2, 0, 3), (2, 0, 1, 3))
+    assert rotations(4, (2, 3)) == ((0, 1, 2, 3), (1, 0, 2, 3))
+    assert rotations(6, (3,)) == ((0, 1, 2, 3, 4, 5), (1, 2, 0, 3, 5, 4), (2, 0, 1, 3, 4, 5))
+    assert rotations(2, (1,)) == ((0, 1),)
+    assert rotations(2, (0, 1)) == ((0, 1),)
 
 
 def test_the_seed_decides_which_orders_are_drawn() -> None:

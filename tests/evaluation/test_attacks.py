@@ -66,6 +66,21 @@ def test_the_sample_depends_on_content_and_seed_alone() -> None:
     assert sample != orders_of(question(7, text="Which one?"), seed=0)
 
 
+def test_orders_that_keep_sense() -> None:
+    """`All of the above` anywhere else speaks of other options; the orders of those above are all asked."""
+    above = Question("q", (), "", "Which?", ("x", "y", "z", "All of the above"), 1)
+    assert orders_of(above, seed=0) == (
+        *((0, 1, 2, 3), (1, 2, 0, 3), (2, 0, 1, 3)),
+        *((0, 2, 1, 3), (1, 0, 2, 3), (2, 1, 0, 3)),
+    )
+    assert order_count(4, (3,)) == 6
+    assert [series.fixed for series in series_of(above, Plan())] == [(3,), (3,)]
+    (stuck,) = orders_of(Question("q", (), "", "Which?", ("x", "以上都不是"), 1), seed=0)
+    assert stuck == (0, 1)
+    assert is_exhaustive(6, (5,))
+    assert not is_exhaustive(7, (6,))
+
+
 def test_series() -> None:
     """The given order is asked once for two columns: twice would cost a request, under one column miss an answer."""
     letters, others = series_of(question(3), Plan())

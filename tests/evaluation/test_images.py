@@ -42,8 +42,23 @@ def test_files(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(png("red"))
     assert colour_of(FileImage("a"), tmp_path) == (255, 0, 0)
     assert refusal(FileImage("b/c.png"), tmp_path) == "image not found: b/c.png"
-    assert refusal(FileImage("../a"), tmp_path) == "image path leaves the image folder: ../a"
+    assert refusal(FileImage("../a"), tmp_path) == "image path leaves the image folder: ../a (by '..')"
     assert refusal(FileImage("a")) == "image not found: a (no image folder is given)"
+
+
+def test_paths_as_in_a_corpus(tmp_path: Path) -> None:
+    """A linked `val2017` and absolute paths are as common in benchmarks; the stamp says when such a picture changed."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a").write_bytes(png("red"))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "val").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images" / "b").write_bytes(png("lime"))
+    folder = locate(str(tmp_path / "images"))
+    linked, absolute = FileImage("val/a"), FileImage(str(tmp_path / "images" / "b"))
+    assert "--links follow" in refusal(linked, tmp_path / "images")
+    assert open_image(linked, folder, MANY, links="follow").getpixel((0, 0)) == (255, 0, 0)
+    assert colour_of(absolute, tmp_path / "images") == (0, 255, 0)
+    assert image_stamps([linked, absolute], folder).keys() == {linked, absolute}
 
 
 def test_parquet(tmp_path: Path) -> None:

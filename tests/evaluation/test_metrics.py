@@ -109,6 +109,30 @@ def test_unfinished_answers_are_refused(dropped: int) -> None:
         metrics_of(table)
 
 
+def test_options_that_stay() -> None:
+    """With four options of which the last stays there are six orders, and three rotations: more are never asked."""
+    orders = [(*order, 3) for order in permutations(range(3))]
+    rows = [replace(answer("q", "permutation", order, order != (2, 1, 0, 3)), fixed=(3,)) for order in orders]
+    metrics = metrics_of(rows)
+    assert (metrics.exhaustive_requests, metrics.order_counts, metrics.fixed_options) == (6, {6: 1}, 1)
+    assert metrics.orders["permutation"].rotation == 100
+    rotated = [replace(row, correct=row.order != (1, 2, 0, 3)) for row in rows]
+    assert metrics_of(rotated).orders["permutation"].rotation == 0
+    assert metrics.orders["permutation"].mean_at_least == pytest.approx(100 * 5 / 6)
+    assert metrics.exhaustive
+    with pytest.raises(ArdsError, match="5 of 6"):
+        metrics_of(rows[:5])
+    # Six options of which one stays have no more orders than five.
+    assert metrics_of([replace(answer("q", "permutation", tuple(range(6)), False), fixed=(5,))]).exhaustive
+
+
+def test_order_counts() -> None:
+    """The result says how many orders there were, of questions with other numbers of options too."""
+    table = [*TABLE, answer("q4", "permutation", (0, 1, 2), False), answer("q4", "clean", (0, 1, 2), False)]
+    result = json.loads(json.dumps(metrics_of(table).to_dict()))
+    assert (result["order_counts"], result["fixed_options"]) == ({"2": 3, "6": 1}, 0)
+
+
 def test_a_sample_is_complete_at_its_size() -> None:
     """Six options have 720 orders, of which 121 are asked."""
     orders = [tuple(range(6)), *list(permutations(range(6)))[1:121]]

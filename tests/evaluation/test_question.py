@@ -82,6 +82,17 @@ def test_only_symbols_in_use_matter() -> None:
     assert reason(options(*(f"text {number}" for number in range(27))), LETTERS) == "more options than symbols"
 
 
+def test_options_that_name_others() -> None:
+    """With other letters or in another order nobody could answer; as the benchmark has it, anybody can."""
+    both = options("Circle", "Square", "Both A and B", "Neither", gold=2)
+    assert problem_of(both, BOTH) == "option names other options by letter: Both A and B"
+    assert reason(options("Whale", "Bat", "Trout", "A and B only")) == "option names other options by letter"
+    assert reason(options("甲", "乙", "A和B都对", "以上都不对")) == "option names other options by letter"
+    assert reason(options("one", "two", "All of the above")) is None
+    assert reason(options("Vitamin A", "Vitamin B")) is None
+    assert problem_of(both, LETTERS, attacked=False) is None
+
+
 def test_texts() -> None:
     """An image tag in the text would stand for an image that is not there; half a surrogate pair fits no table."""
     assert reason(replace(GOOD, question="What is <image>?")) == "image tag in the text"

@@ -88,6 +88,27 @@ def percent(values: Sequence[float]) -> float:
     return 100 * sum(values) / len(values)
 
 
+def test_questions_with_an_option_that_stays() -> None:
+    """Each must be asked in all orders that keep sense, and in no other; then it is done."""
+    texts = [
+        ("right", "wrong", "None of the above"),
+        ("wrong", "right", "poor", "All of the above", "None of the above"),
+    ]
+    questions = [
+        Question(f"q{number}", (), "", "Which?", some, some.index("right")) for number, some in enumerate(texts)
+    ]
+    waves = Waves("made", LETTER, questions, Plan(attacks=("permutation",)), 7)
+    asked = run(waves, lambda prompt: next(line[0] for line in prompt.split("\n") if line[1:] == ". right"))
+    for question, count in zip(questions, (2, 3), strict=True):
+        orders = [request.order for request in asked if request.question == question]
+        rest = tuple(range(count, len(question.options)))
+        assert sorted(orders) == [(*order, *rest) for order in permutations(range(count))]
+    metrics = metrics_of(waves.answers())
+    assert metrics.accuracy == {"permutation": 100}
+    assert (metrics.order_counts, metrics.fixed_options) == ({2: 1, 6: 1}, 2)
+    assert metrics.exhaustive_requests == metrics.requests == 8
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_metrics_equal_brute_force(seed: int) -> None:
     """The table is what users compare models by; a question that is stopped too early or late is a wrong number."""

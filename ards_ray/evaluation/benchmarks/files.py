@@ -1,7 +1,6 @@
 """Reading what benchmarks are published as: files found by name, records checked field by field."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from string import ascii_uppercase
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from pyarrow import fs as pafs
 
 from ards_ray.corpus.parquet import MAGIC, open_parquet
+from ards_ray.corpus.text import unique_keys
 from ards_ray.errors import ConversationError, CorpusError, SettingsError
 from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.storage.location import Location, locate
@@ -43,17 +43,9 @@ def read_json(file: Location) -> Any:
         CorpusError: it is not JSON, or an object has a key twice.
     """
     try:
-        return json.loads(read_bytes(file), object_pairs_hook=_object)
+        return json.loads(read_bytes(file), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise CorpusError(f"{file.url}: not valid JSON ({error})") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {twice!r} stands in an object twice")
-    return record
 
 
 def read_list(file: Location) -> list[Any]:
@@ -109,7 +101,7 @@ def _read_lines(file: Location, content: bytes) -> Iterator[Any]:
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             try:
-                yield json.loads(line)
+                yield json.loads(line, object_pairs_hook=unique_keys)
             except (ValueError, RecursionError) as error:
                 raise CorpusError(f"{file.url}: line {number} is not valid JSON ({error})") from error
 

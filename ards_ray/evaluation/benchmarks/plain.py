@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ards_ray.corpus.media import is_nothing, unread_key
+from ards_ray.errors import ConversationError
 from ards_ray.evaluation.benchmarks.files import (
     Loaded,
     find_file,
@@ -14,6 +16,8 @@ from ards_ray.evaluation.benchmarks.files import (
 )
 from ards_ray.evaluation.images import FileImage
 from ards_ray.evaluation.question import Question
+
+_KEYS = ("id", "image", "context", "question", "options", "answer")
 
 
 def read_plain(path: str) -> Loaded:
@@ -33,9 +37,13 @@ def read_plain(path: str) -> Loaded:
 
 def _question(id: str, record: dict[str, Any]) -> Question:
     image = text_of(record, "image", "")
+    images = () if is_nothing(image) else (FileImage(image),)
+    key = unread_key({key: value for key, value in record.items() if key not in _KEYS}, image if images else None)
+    if key is not None:
+        raise ConversationError("pictures under a key that is not read", key)
     return Question(
         id=id,
-        images=(FileImage(image),) if image else (),
+        images=images,
         context=text_of(record, "context", ""),
         question=text_of(record, "question"),
         options=texts_of(record, "options"),

@@ -88,5 +88,5 @@ def _checked(question: Question | NotEvaluated, seen: set[str], plan: Plan) -> Q
         )
     if question.id in seen:
         return NotEvaluated(question.id, f"id of another question: {question.id}")
-    problem = problem_of(question, plan.symbol_sets)
+    problem = problem_of(question, plan.symbol_sets, any(attack != "clean" for attack in plan.attacks))
     return question if problem is None else _checked(NotEvaluated(question.id, problem), seen, plan)

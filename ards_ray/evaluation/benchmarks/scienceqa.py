@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from string import ascii_uppercase
 from typing import Any
 
-from ards_ray.corpus.conversation import IMAGE_TAG, image_of, turns_of
+from ards_ray.corpus.conversation import IMAGE_TAG, check_tags, image_of, turns_of
 from ards_ray.errors import ConversationError, CorpusError
 from ards_ray.evaluation.benchmarks.files import (
     Loaded,
@@ -93,6 +93,7 @@ def _of_conversation(id: str, record: dict[str, Any]) -> Question:
         raise ConversationError("malformed question", "not one question and one answer")
     image = image_of(record)
     text = turns[0][1]
+    check_tags(text)
     if text.count(IMAGE_TAG) != int(image is not None):
         raise ConversationError(
             "malformed question", f"{text.count(IMAGE_TAG)} image tags, {'one image' if image else 'no image'}"

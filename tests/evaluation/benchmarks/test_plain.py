@@ -23,6 +23,12 @@ def test_plain_questions(tmp_path: Path) -> None:
         Question("1", (), "", "Q?", ("x", "y", "z"), 0),
         NotEvaluated("8", "malformed question: no list of texts under 'options'"),
     ]
+    others = [{**whole, "images": ["a.png"]}, {**whole, "id": 8, "image": "none", "options": ["a.png", "b.png"]}]
+    (tmp_path / "benchmark.json").write_text(json.dumps(others))
+    assert list(read_questions("plain", str(tmp_path), Plan())) == [
+        NotEvaluated("7", "pictures under a key that is not read: images"),
+        Question("8", (), "C.", "Q?", ("a.png", "b.png"), 1),
+    ]
     (tmp_path / "benchmark.json").write_text("{}")
     with pytest.raises(CorpusError, match="not a list"):
         list(read_questions("plain", str(tmp_path), Plan()))

@@ -1,0 +1,133 @@
+"""What counts as a picture, video or audio that is not read, and what only looks like one."""
+
+from typing import Any
+
+import pytest
+
+from ards_ray.corpus.media import unread_key, unread_tag
+
+IMAGE = "coco/a.jpg"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("images", "Image", "IMG", "img", "pictures", "photo", "image_1", "image2", "image_list", "input_image"),
+        *("video", "videos", "video_path", "videoURL", "audio", "audio_file", "frames", "media", "图片"),
+    ],
+)
+def test_keys_that_hold_pictures(key: str) -> None:
+    """Every trainer has a name of its own for them."""
+    for value in ("b.jpg", ["b.jpg"], [{"path": "b.jpg"}], {"bytes": "aGk=", "path": None}, b"x", [[{"url": "u"}]]):
+        assert unread_key({key: value}, None) == key
+        assert unread_key({key: value}, IMAGE) == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["image_path", "image_paths", "imagePath", "image_url", "img_urls", "image_file", "image_filename", "imgname"],
+)
+def test_keys_that_tell_where_the_picture_lies(key: str) -> None:
+    """Beside the image they tell where it comes from; without one they are all there is."""
+    assert unread_key({key: "b.jpg"}, None) == key
+    assert unread_key({key: "b.jpg"}, IMAGE) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("image_id", "img_id", "video_id", "image_size", "image_width", "num_images", "has_image", "image_caption"),
+        *("source", "data_source", "model", "id", "question_id", "topic", "width", "global_id", "image_source"),
+    ],
+)
+def test_keys_about_pictures(key: str) -> None:
+    """Published sets are full of them: each would be a whole set that fails."""
+    assert unread_key({key: "x"}, None) is None
+    assert unread_key({key: "x"}, IMAGE) is None
+
+
+NOTHING = [
+    None,
+    "",
+    " ",
+    "none",
+    "None",
+    "nan",
+    float("nan"),
+    [],
+    [None],
+    ["nan"],
+    {},
+    {"path": None, "bytes": None},
+    0,
+]
+
+
+@pytest.mark.parametrize("value", NOTHING)
+def test_values_that_hold_nothing(value: Any) -> None:
+    """A table has every column in every row: those of the texts are empty."""
+    assert unread_key({"images": value, "video": value}, None) is None
+
+
+def test_the_image_again() -> None:
+    """Some sets name it twice."""
+    assert unread_key({"images": [IMAGE], "Image": IMAGE}, IMAGE) is None
+    assert unread_key({"images": [IMAGE, "b.jpg"]}, IMAGE) == "images"
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        ({"file_name": "a.JPG"}, "file_name"),
+        ({"figure": ["x/a.png"]}, "figure"),
+        ({"meta": {"clip": "a.mp4"}}, "meta"),
+        ({"url": "https://example.com/a.jpeg?size=1"}, "url"),
+        ({"content": "data:image/png;base64,aGk="}, "content"),
+        ({"id": "train/a.jpg", "image_id": "a.png", "imageId": "a.png"}, None),
+        ({"note": "see the file a.jpg", "source": "llava_80k.json"}, None),
+    ],
+)
+def test_values_that_name_a_picture(record: dict[str, Any], found: str | None) -> None:
+    """Whatever the key: a text conversation has no picture's file. Beside the image it is where that comes from."""
+    assert unread_key(record, None) == found
+    assert unread_key(record, IMAGE) is None
+
+
+def test_pictures_in_turns() -> None:
+    """Chats put them where they were shown."""
+    turns = [{"from": "human", "value": "What?", "images": ["b.jpg"]}, {"from": "gpt", "value": "A", "weight": 1}]
+    assert unread_key({"conversations": turns}, IMAGE) == "images, in a turn"
+    for others in ([{**turns[0], "images": []}, turns[1]], None, 3, [3, "x"]):
+        assert unread_key({"conversations": others}, None) is None
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("<video>", "<audio>", "<Image>", "<IMAGE>", "<img>", "<image_1>", "<image 1>", "<image1>", "<|image|>"),
+        *("<|image_1|>", "<image-placeholder>", "<ImageHere>", "<IMG_CONTEXT>", "<start_of_image>", "</image>"),
+        *("<|vision_start|>", "<|image_pad|>"),
+    ],
+)
+def test_tags(tag: str) -> None:
+    """Left in the text they are text to the model."""
+    assert unread_tag(f"{tag}\nWhat is it?") == tag
+    assert unread_tag(f"这是什么{tag}") == tag
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<img src="a.png">',
+        '<video controls><source src="a.mp4"></video>',
+        "<video>\n  <source src='a.mp4'>\n</video>",
+        "What does `<video>` do?",
+        "```html\n<video>\n```",
+        "a < b, c > d",
+        "<b>image</b> <imagination> <head>",
+        "std::vector<int>",
+    ],
+)
+def test_code(text: str) -> None:
+    """People ask about HTML and programs, with pieces of them in the question."""
+    assert unread_tag(text) is None
