@@ -66,12 +66,18 @@ class Nodes:
         self._address = f"{head}:{port}"
 
     def start_second(self, *resources: str, hidden: Path) -> None:
-        """`ray start --address`, for a node that sees an empty folder where the head sees `hidden`."""
+        """`ray start --address`, for a node that sees an empty folder where the head sees `hidden`.
+
+        Ray's folder for the packages of jobs is hidden as well, as it is between machines: each node unpacks a package
+        that it does not know in place of what is there, under the processes that work in it.
+        """
         as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+        (packages,) = self.folder.glob("session_2*/runtime_resources")
+        mount = 'mount -t tmpfs none "$0" && mount -t tmpfs none "$1" && shift && exec "$@"'
         self._start(
             [f"--address={self._address}", f"--node-ip-address={SECOND_ADDRESS}", *resources],
             {},
-            before=["unshare", "--mount", *as_root, "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(hidden)],
+            before=["unshare", "--mount", *as_root, "sh", "-c", mount, str(hidden), str(packages)],
         )
         self._wait(self._alive, lambda nodes: SECOND_ADDRESS in nodes, "the second node")
 

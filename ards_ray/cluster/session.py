@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import ray
 
+from ards_ray.cluster.working_folder import wait_for_working_folders
 from ards_ray.errors import ArdsError
 
 
@@ -22,6 +23,7 @@ def ray_session() -> Iterator[None]:
             ray.init(logging_level=logging.WARNING, log_to_driver=True)
         except ConnectionError as error:
             raise ArdsError(f"no connection to Ray: {error}") from error
+        wait_for_working_folders()
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
