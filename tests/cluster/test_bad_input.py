@@ -258,8 +258,11 @@ WRONG_SETTINGS = {
     "unknown family": (other_model(unknown_family), "unknown model family 'resnet'"),
     "no tokenizer": (other_model(without_tokenizer), "tokenizer"),
     "no model": (given("--model", "FOLDER/none"), "none: no such folder"),
-    "budget of nothing": (given("--budget", "0"), "mixture.budget: 0 will not do"),
-    "budget of one and a half": (given("--budget", "1.5"), "mixture.budget: 1.5 will not do"),
+    "budget of nothing": (
+        given("--budget", "0"),
+        "mixture.budget: must be a fraction between 0 and 1 or a whole number of conversations from 1, got 0",
+    ),
+    "budget of one and a half": (given("--budget", "1.5"), "a whole number of conversations from 1, got 1.5"),
     "budget of words": (given("--budget", "half"), "budget"),
     "unknown setting": (given("--set", "subgroups.size=3"), "subgroups.size"),
     "no value": (given("--set", "seed"), "--set seed: write it as section.key=value"),
