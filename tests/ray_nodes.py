@@ -21,7 +21,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 120.0
+# For a machine that is busy with other things.
+PATIENCE = 300.0
 OWN_PORTS = (
     "node-manager",
     "object-manager",
@@ -54,7 +55,9 @@ class Nodes:
     def start_head(self, *resources: str) -> None:
         """`ray get-auth-token --generate` and `ray start --head`."""
         generate = ["ray", "get-auth-token", "--generate"]
-        done = subprocess.run(generate, env=self.environment, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            generate, env=self.environment, capture_output=True, text=True, check=True, timeout=PATIENCE
+        )
         self._token = done.stdout.strip()
         port, dashboard = free_port(), free_port()
         self._dashboard = f"http://127.0.0.1:{dashboard}"
@@ -94,7 +97,7 @@ class Nodes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=4 * PATIENCE,
+                timeout=3 * PATIENCE,
             )
             if "submitted successfully" in done.stdout:
                 return done

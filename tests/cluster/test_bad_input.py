@@ -303,7 +303,6 @@ def cut_weights(model: Path) -> None:
     (model / "model.safetensors").write_bytes(content[: len(content) // 2])
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("break_weights", "message"),
     [(drop_tensor, "the checkpoint has no weights for"), (cut_weights, "the weights cannot be loaded")],
