@@ -1,7 +1,6 @@
 """The console script: parse, call one function."""
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -15,6 +14,8 @@ from rich.console import Console
 from ards_ray.cli_evaluate import add_evaluate
 from ards_ray.config import Settings, check_settings, to_dict
 from ards_ray.errors import ArdsError, SettingsError
+from ards_ray.given import Given, given_in_file, settings_of
+from ards_ray.options import Parser, whole_number
 
 # The options of their own, and the settings that they stand for.
 SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 failed, 2 wrong settings, 3 too many failed conversations, 4 another driver works on the run.
     """
-    parser = argparse.ArgumentParser(prog="ards-ray", description="Robust training mixtures for multimodal models.")
+    parser = Parser(prog="ards-ray", description="Robust training mixtures for multimodal models.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_select(commands)
     add_evaluate(commands)
@@ -58,7 +59,7 @@ def _print_error(error: Exception) -> None:
     print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
-def _add_select(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_select(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
         "select",
         help="select a training mixture out of an instruction corpus",
@@ -120,41 +121,22 @@ def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | Non
         defaults: Other defaults for some keys.
 
     Raises:
-        SettingsError: a key is unknown or a value is of the wrong type.
+        SettingsError: a key is unknown, or a value is not what it must be.
     """
-    arguments = []
+    given = [Given(key, value, "") for key, value in (defaults or {}).items()]
     if options.config is not None:
-        arguments.append(f"--config={_config_file(options.config)}")
+        given += given_in_file(_config_file(options.config), f"--config {options.config}")
     for assignment in options.assignments:
         key, separator, value = assignment.partition("=")
-        if not separator:
+        if not separator or not key:
             raise SettingsError(f"--set {assignment}: write it as section.key=value")
-        arguments.append(f"--{key}={value}")
-    for option, key in SHORTHANDS.items():
-        value = getattr(options, option)
-        if value is not None:
-            arguments.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
-    parser = _settings_parser()
-    parser.set_defaults(dict(defaults or {}))
-    try:
-        values = vars(parser.instantiate(parser.parse_args(arguments)))
-    except argparse.ArgumentError as error:
-        file = f"--config {options.config}: " if "parsing config" in str(error) else ""
-        raise SettingsError(f"{file}{error}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"--config {options.config}: not a text file in UTF-8 ({error})") from error
-    del values["config"]
-    return Settings(**values)
-
-
-def _settings_parser() -> Any:
-    # Libraries that the commands without settings do without, the benchmark on a GPU machine above all.
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="settings", exit_on_error=False, add_help=False, allow_abbrev=False, print_config=None)
-    parser.add_argument("--config", action="config")
-    parser.add_class_arguments(Settings, as_group=True)
-    return parser
+        given.append(Given(key, value, "--set "))
+    given += [
+        Given(key, getattr(options, option), f"--{option}: ")
+        for option, key in SHORTHANDS.items()
+        if getattr(options, option) is not None
+    ]
+    return settings_of(given)
 
 
 class _HelpWithSettings(argparse.Action):
@@ -206,7 +188,7 @@ def _config_file(name: str) -> Path:
     raise SettingsError(f"--config {name}: no such file, and no preset of that name; presets: {known}")
 
 
-def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_verify(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
         "verify",
         help="check a run directory",
@@ -222,7 +204,7 @@ def _verify(options: argparse.Namespace, console: Console) -> None:
     verify(options.directory, console)
 
 
-def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_status(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
         "status",
         help="tell how far a run is",
@@ -238,7 +220,7 @@ def _status(options: argparse.Namespace, console: Console) -> None:
     print_status(options.directory, console)
 
 
-def _add_convert(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
         "convert-checkpoint",
         help="convert a checkpoint from the original LLaVA form to the Hugging Face format",
@@ -259,7 +241,7 @@ def _convert(options: argparse.Namespace, console: Console) -> None:
     console.print(f"Converted: {options.target.absolute()}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _add_benchmark(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_benchmark(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser("benchmark", help="measure the product on this machine")
     benchmarks = parser.add_subparsers(dest="benchmark", required=True)
     selection = benchmarks.add_parser(
@@ -267,8 +249,12 @@ def _add_benchmark(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         help="the stages after scoring, beside reading the vectors once",
         description="Time and memory of k-means, assignment, scores and mixture on synthetic signals. Linux only.",
     )
-    selection.add_argument("--rows", type=int, default=665_298, metavar="N", help="conversations; as LLaVA-665K has")
-    selection.add_argument("--dim", type=int, default=8192, metavar="N", help="numbers in a conversation vector")
+    selection.add_argument(
+        "--rows", type=whole_number(1), default=665_298, metavar="N", help="conversations; as LLaVA-665K has"
+    )
+    selection.add_argument(
+        "--dim", type=whole_number(1), default=8192, metavar="N", help="numbers in a conversation vector"
+    )
     selection.add_argument("--output", metavar="DIR", help="folder of the signals, kept and used again")
     selection.add_argument("--json", metavar="FILE", help="file for the figures")
     selection.set_defaults(run=_benchmark_selection)
@@ -279,8 +265,10 @@ def _add_benchmark(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     scoring.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the proxy computes")
     scoring.add_argument("--model", type=Path, metavar="DIR", help="LLaVA-1.5 checkpoint; a random one if not given")
-    scoring.add_argument("--conversations", type=int, metavar="N", help="conversations; as take some minutes")
-    scoring.add_argument("--batch-positions", type=int, metavar="N", help="positions computed together")
+    scoring.add_argument(
+        "--conversations", type=whole_number(1), metavar="N", help="conversations; as take some minutes"
+    )
+    scoring.add_argument("--batch-positions", type=whole_number(1), metavar="N", help="positions computed together")
     scoring.add_argument("--json", metavar="FILE", help="file for the figures")
     scoring.set_defaults(run=_benchmark_scoring)
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from ards_ray.errors import SettingsError
+from ards_ray.options import Parser, whole_number
 
 _ATTACKS = ("clean", "permutation", "symbol", "symbol+permutation")
 
 
-def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command to the console script's."""
     parser = commands.add_parser(
         "evaluate",
@@ -42,13 +43,15 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--score", choices=("generate", "letters"), default="generate", help="generate, or rank the symbols"
     )
     parser.add_argument(
-        "--answer-tokens", type=int, default=64, metavar="N", help="longer answers are cut, and end with …"
+        "--answer-tokens", type=whole_number(1), default=64, metavar="N", help="longer answers are cut, and end with …"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N questions of each benchmark")
+    parser.add_argument("--limit", type=whole_number(1), metavar="N", help="the first N questions of each benchmark")
     parser.add_argument("--output", metavar="DIR_OR_URL", help="answers and results; continued if it is there")
     parser.add_argument("--answers", metavar="DIR_OR_URL", help="results from the answers recorded there, no model")
     parser.add_argument("--fresh", action="store_true", help="throw away what the output holds")
-    parser.add_argument("--seed", type=int, default=42, metavar="N", help="seed of the orders that are drawn")
+    parser.add_argument(
+        "--seed", type=whole_number(), default=42, metavar="N", help="seed of the orders that are drawn"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
     parser.add_argument(
         "--dtype",
@@ -56,11 +59,21 @@ def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="auto",
         help="auto is bfloat16 on a GPU and float32 on a CPU",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="replicas; one for each GPU, or as many as CPUs allow")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPUs for one replica, without GPUs")
-    parser.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="GPUs for one replica; vLLM alone")
     parser.add_argument(
-        "--batch-positions", type=int, default=16_384, metavar="N", help="positions computed together; hf alone"
+        "--workers", type=whole_number(1), metavar="N", help="replicas; one for each GPU, or as many as CPUs allow"
+    )
+    parser.add_argument(
+        "--threads", type=whole_number(1), default=1, metavar="N", help="CPUs for one replica, without GPUs"
+    )
+    parser.add_argument(
+        "--tensor-parallel", type=whole_number(1), default=1, metavar="N", help="GPUs for one replica; vLLM alone"
+    )
+    parser.add_argument(
+        "--batch-positions",
+        type=whole_number(1),
+        default=16_384,
+        metavar="N",
+        help="positions computed together; hf alone",
     )
     parser.set_defaults(run=_evaluate)
 

@@ -3,7 +3,9 @@
 Each group says which stage's numbers it changes; `runtime` changes none.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 from ards_ray.errors import SettingsError
@@ -197,43 +199,62 @@ class Settings:
     seed: int = 42
 
 
+# What a setting must be beyond its type.
+_BOUNDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "attacks.symbols": (
+        "two or more different symbols",
+        lambda value: len(value) >= 2 and len(set(value)) == len(value),
+    ),
+    "attacks.permutations": ("1 or more, or all", lambda value: value == "all" or value >= 1),
+    "attacks.noise_step": ("0 to 999", lambda value: 0 <= value < 1000),
+    "subgroups.per_format": ("1 to 1000", lambda value: 1 <= value <= 1000),
+    "subgroups.members": ("1 or more", lambda value: value >= 1),
+    "subgroups.candidates": ("1 or more, or all", lambda value: value == "all" or value >= 1),
+    "score.temperature": ("more than 0", lambda value: value > 0),
+    "mixture.budget": (
+        "a fraction between 0 and 1 or a whole number of conversations from 1",
+        lambda value: 0 < value < 1 or (isinstance(value, int) and value >= 1),
+    ),
+    "limits.failed_fraction": ("0 to 1", lambda value: 0 <= value <= 1),
+    "limits.positions": ("2 or more", lambda value: value >= 2),
+    "limits.pixels": ("1 or more", lambda value: value >= 1),
+    "runtime.workers": ("1 or more, or auto", lambda value: value == "auto" or value >= 1),
+    "runtime.threads": ("1 or more", lambda value: value >= 1),
+    "runtime.shard_size": ("1 or more", lambda value: value >= 1),
+    "runtime.batch_positions": ("1 or more", lambda value: value >= 1),
+    "seed": ("0 to 2147483647", lambda value: 0 <= value < 2**31),
+}
+
+
+def bounds_of(key: str) -> str | None:
+    """What a setting must be beyond its type, in words."""
+    return _BOUNDS[key][0] if key in _BOUNDS else None
+
+
+def check_bounds(key: str, value: Any, name: str | None = None) -> None:
+    """Check what the type of a setting cannot say.
+
+    Args:
+        key: The setting, `section.key`.
+        value: Its value, of the right type.
+        name: The setting as its user wrote it.
+
+    Raises:
+        SettingsError: names the setting, what it must be and its value.
+    """
+    bounds, holds = _BOUNDS.get(key, ("", lambda _: True))
+    if not holds(value):
+        raise SettingsError(f"{name or key}: must be {bounds}, got {value}")
+
+
 def check_settings(settings: Settings) -> None:
     """Check what types cannot say.
 
     Raises:
-        SettingsError: names the key, its value and what it must be.
+        SettingsError: names the key, what it must be and its value.
     """
-    budget = settings.mixture.budget
-    rules = (
-        ("mixture.budget", budget, 0 < budget < 1 or (isinstance(budget, int) and budget >= 1),
-         "a fraction between 0 and 1, or a whole number of conversations from 1"),
-        ("attacks.symbols", settings.attacks.symbols,
-         len(settings.attacks.symbols) >= 2 and len(set(settings.attacks.symbols)) == len(settings.attacks.symbols),
-         "two or more different symbols"),
-        ("attacks.permutations", settings.attacks.permutations,
-         settings.attacks.permutations == "all" or settings.attacks.permutations >= 1, "1 or more, or all"),
-        ("attacks.noise_step", settings.attacks.noise_step, 0 <= settings.attacks.noise_step < 1000, "0 to 999"),
-        ("subgroups.per_format", settings.subgroups.per_format, 1 <= settings.subgroups.per_format <= 1000,
-         "1 to 1000"),
-        ("subgroups.members", settings.subgroups.members, settings.subgroups.members >= 1, "1 or more"),
-        ("subgroups.candidates", settings.subgroups.candidates,
-         settings.subgroups.candidates == "all" or settings.subgroups.candidates >= 1, "1 or more, or all"),
-        ("score.temperature", settings.score.temperature, settings.score.temperature > 0, "more than 0"),
-        ("limits.failed_fraction", settings.limits.failed_fraction, 0 <= settings.limits.failed_fraction <= 1,
-         "0 to 1"),
-        ("limits.positions", settings.limits.positions, settings.limits.positions >= 2, "2 or more"),
-        ("limits.pixels", settings.limits.pixels, settings.limits.pixels >= 1, "1 or more"),
-        ("runtime.workers", settings.runtime.workers,
-         settings.runtime.workers == "auto" or settings.runtime.workers >= 1, "1 or more, or auto"),
-        ("runtime.threads", settings.runtime.threads, settings.runtime.threads >= 1, "1 or more"),
-        ("runtime.shard_size", settings.runtime.shard_size, settings.runtime.shard_size >= 1, "1 or more"),
-        ("runtime.batch_positions", settings.runtime.batch_positions, settings.runtime.batch_positions >= 1,
-         "1 or more"),
-        ("seed", settings.seed, 0 <= settings.seed < 2**31, "0 to 2147483647"),
-    )  # fmt: skip
-    for key, value, holds, wanted in rules:
-        if not holds:
-            raise SettingsError(f"{key}: {value} will not do; it must be {wanted}")
+    for key in _BOUNDS:
+        check_bounds(key, attrgetter(key)(settings))
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -85,13 +84,11 @@ class Answering:
         benchmark: File of the benchmark.
         images: Its image folder.
         model: The checkpoint.
-        seconds: How long the training took.
     """
 
     benchmark: Path
     images: Path
     model: Path
-    seconds: float
 
 
 @pytest.fixture(scope="session")
@@ -110,12 +107,9 @@ def answering(request: pytest.FixtureRequest) -> Answering:
         if not folder.exists():
             unfinished = cache / uuid.uuid4().hex
             write_benchmark(unfinished)
-            started = time.monotonic()
             train_model(unfinished / "model")
-            (unfinished / "seconds").write_text(f"{time.monotonic() - started}")
             shutil.move(unfinished, folder)
-    seconds = float((folder / "seconds").read_text())
-    return Answering(folder / "benchmark.json", folder / "images", folder / "model", seconds)
+    return Answering(folder / "benchmark.json", folder / "images", folder / "model")
 
 
 @pytest.fixture

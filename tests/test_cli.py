@@ -125,38 +125,86 @@ def test_budgets(settings: Any, given: str, value: float) -> None:
     assert type(budget) is type(value)
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "1.5", "1e400", "nan", "many", "true", ""])
-def test_budgets_that_will_not_do(refused: Any, given: str) -> None:
-    """One and a half conversations are a slip for 0.15, and would be found after the scoring."""
-    assert "mixture.budget" in refused(f"--budget={given}")
+A_BUDGET = "a fraction between 0 and 1 or a whole number of conversations from 1"
+A_SUBGROUP = "a section with cluster, perturb, per_format, members, candidates, criterion, versions, run"
+SECTIONS = "the sections are corpus, proxy, attacks, subgroups, vectors, score, mixture, limits, runtime, and there are"
 
 
 @pytest.mark.parametrize(
-    ("assignment", "named"),
+    ("given", "message"),
     [
-        ("subgroups.members=many", "subgroups.members"),
-        ("subgroups.members=1.5", "subgroups.members"),
-        ("subgroups.members=true", "subgroups.members"),
-        ("attacks.noise=perhaps", "attacks.noise"),
-        ("attacks.noise=1", "attacks.noise"),
-        ("attacks.permutations=some", "attacks.permutations"),
-        ("proxy.dtype=int8", "proxy.dtype"),
-        ("score.aggregate=sum", "score.aggregate"),
-        ("score.temperature=warm", "score.temperature"),
-        ("corpus.files=a.json", "corpus.files"),
-        ("seed=x", "seed"),
-        ("seed=99999999999", "seed"),
-        ("subgroups.nothing=3", "subgroups.nothing"),
-        ("nothing=3", "nothing"),
-        ("subgroups.memb=3", "subgroups.memb"),
-        ("subgroups=3", "subgroups"),
-        ("seed", "seed"),
-        ("=3", "=3"),
+        ("0", f"must be {A_BUDGET}, got 0"),
+        ("-1", f"must be {A_BUDGET}, got -1"),
+        ("1.5", f"must be {A_BUDGET}, got 1.5"),
+        ("1e400", f"must be {A_BUDGET}, got inf"),
+        ("nan", f"must be a number, {A_BUDGET}, got nan"),
+        ("many", f"must be a number, {A_BUDGET}, got many"),
+        ("true", f"must be a number, {A_BUDGET}, got true"),
+        ("", f'must be a number, {A_BUDGET}, got ""'),
     ],
 )
-def test_wrong_assignments_are_refused_by_name(refused: Any, assignment: str, named: str) -> None:
+def test_wrong_budgets_are_refused(refused: Any, given: str, message: str) -> None:
+    """One and a half conversations are a slip for 0.15, and would be found after the scoring."""
+    assert refused(f"--budget={given}") == f"error: --budget: mixture.budget: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        # The key.
+        ("subgroup.members=3", "no such setting; the nearest is subgroups.members: a whole number, 1 or more"),
+        ("subgroups.memb=3", "no such setting; the nearest is subgroups.members: a whole number, 1 or more"),
+        ("members=3", "no such setting; the nearest is subgroups.members: a whole number, 1 or more"),
+        ("subgroups.members.x=3", "no such setting; the nearest is subgroups.members: a whole number, 1 or more"),
+        ("proxy.budget=3", f"no such setting; the nearest is mixture.budget: a number, {A_BUDGET}"),
+        ("score.aggregation=max", "no such setting; the nearest is score.aggregate: weighted-sum or subgroup-maximum"),
+        ("SEED=3", "no such setting; the nearest is seed: a whole number, 0 to 2147483647"),
+        ("vector={center: true}", "no such setting; the nearest is vectors: a section with center"),
+        ("subgroups={member: 3}", "no such setting; the nearest is subgroups.members: a whole number, 1 or more"),
+        ("config=x", f"no such setting; {SECTIONS} output and seed"),
+        ("help=x", f"no such setting; {SECTIONS} output and seed"),
+        # A choice.
+        ("proxy.dtype=int8", "must be auto, float32, bfloat16 or float16, got int8"),
+        ("proxy.dtype=[float32]", "must be auto, float32, bfloat16 or float16, got [float32]"),
+        ("score.aggregate=sum", "must be weighted-sum or subgroup-maximum, got sum"),
+        ("subgroups.versions=1", "must be clean or clean+corrupted, got 1"),
+        ("attacks.permutations=some", "must be a whole number, 1 or more, or all, got some"),
+        ("runtime.workers=AUTO", "must be a whole number, 1 or more, or auto, got AUTO"),
+        # A type.
+        ("subgroups.members=many", "must be a whole number, 1 or more, got many"),
+        ("subgroups.members=1.5", "must be a whole number, 1 or more, got 1.5"),
+        ("subgroups.members=1e2", "must be a whole number, 1 or more, got 1e2"),
+        ("subgroups.members=true", "must be a whole number, 1 or more, got true"),
+        ("subgroups.members=null", "must be a whole number, 1 or more, got null"),
+        ("subgroups.members=[3]", "must be a whole number, 1 or more, got [3]"),
+        ("subgroups.members=", 'must be a whole number, 1 or more, got ""'),
+        ("attacks.noise=perhaps", "must be true or false, got perhaps"),
+        ("attacks.noise=1", "must be true or false, got 1"),
+        ("attacks.symbols=null", "must be text, two or more different symbols, got null"),
+        ("score.temperature=warm", "must be a number, more than 0, got warm"),
+        ("score.temperature=true", "must be a number, more than 0, got true"),
+        ("corpus.files=a.json", "must be a list of texts, got a.json"),
+        ("corpus.files=[a.json, 2]", "must be a list of texts, got [a.json, 2]"),
+        ("corpus.files={a: b}", "must be a list of texts, got {a: b}"),
+        ("subgroups=3", f"must be {A_SUBGROUP}, got 3"),
+        ("subgroups=null", f"must be {A_SUBGROUP}, got null"),
+        # The bounds.
+        ("subgroups.members=0", "must be 1 or more, got 0"),
+        ("attacks.noise_step=1000", "must be 0 to 999, got 1000"),
+        ("seed=99999999999", "must be 0 to 2147483647, got 99999999999"),
+        ("attacks.symbols=QQ", "must be two or more different symbols, got QQ"),
+    ],
+)
+def test_wrong_assignments_are_refused(refused: Any, assignment: str, message: str) -> None:
     """A misspelled key that is passed over is a run with other settings than its user believes."""
-    assert named in refused("--set", assignment)
+    key = {"subgroups={member: 3}": "subgroups.member"}.get(assignment, assignment.partition("=")[0])
+    assert refused("--set", assignment) == f"error: --set {key}: {message}\n"
+
+
+@pytest.mark.parametrize("assignment", ["seed", "=3", ""])
+def test_what_is_no_assignment_is_refused(refused: Any, assignment: str) -> None:
+    """The user sees the form, not a key that is the whole text."""
+    assert refused("--set", assignment) == f"error: --set {assignment}: write it as section.key=value\n"
 
 
 def test_settings_in_a_file(settings: Any, tmp_path: Path) -> None:
@@ -173,23 +221,80 @@ def test_settings_in_a_file(settings: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "named"),
+    ("content", "message"),
     [
-        (b"subgroups:\n  members: many\n", "subgroups.members"),
-        (b"subgroups:\n  member: 3\n", "member"),
-        (b"nothing: 3\n", "nothing"),
-        (b"subgroups: [1\n", "config"),
-        (b"[1, 2]\n", "config"),
-        (b"\xff\xfe\x00", "config"),
-        (b"mixture:\n  budget: .inf\n", "mixture.budget"),
-        (b"mixture:\n  budget: .nan\n", "mixture.budget"),
+        (b"nothing: 3\n", f": nothing: no such setting; {SECTIONS} output and seed"),
+        (b"subgroup:\n  members: 3\n", f": subgroup: no such setting; the nearest is subgroups: {A_SUBGROUP}"),
+        (
+            b"subgroups:\n  member: 3\n",
+            ": subgroups.member: no such setting; the nearest is subgroups.members: a whole number, 1 or more",
+        ),
+        (b"1: 3\n", f": 1: no such setting; {SECTIONS} output and seed"),
+        (b"subgroups: 3\n", f": subgroups: must be {A_SUBGROUP}, got 3"),
+        (b"subgroups: [members]\n", f': subgroups: must be {A_SUBGROUP}, got ["members"]'),
+        (b"subgroups:\n", f": subgroups: must be {A_SUBGROUP}, got null"),
+        (b"subgroups:\n  members: many\n", ": subgroups.members: must be a whole number, 1 or more, got many"),
+        (b"subgroups:\n  members: [3]\n", ": subgroups.members: must be a whole number, 1 or more, got [3]"),
+        (b"subgroups:\n  members:\n", ": subgroups.members: must be a whole number, 1 or more, got null"),
+        (b"subgroups: {members: 3.0}\n", ": subgroups.members: must be a whole number, 1 or more, got 3.0"),
+        (b"subgroups: {members: yes}\n", ": subgroups.members: must be a whole number, 1 or more, got true"),
+        (b"subgroups: {cluster: 1}\n", ": subgroups.cluster: must be true or false, got 1"),
+        (b"subgroups: {members: 0}\n", ": subgroups.members: must be 1 or more, got 0"),
+        (
+            b"attacks: {symbols: 123}\n",
+            ": attacks.symbols: must be text, two or more different symbols, got 123; write it in quotes",
+        ),
+        (b"corpus: {files: a.json}\n", ": corpus.files: must be a list of texts, got a.json"),
+        (b"proxy: {device: gpu}\n", ": proxy.device: must be auto, cpu or cuda, got gpu"),
+        (b"mixture:\n  budget: .inf\n", f": mixture.budget: must be {A_BUDGET}, got inf"),
+        (b"mixture:\n  budget: .nan\n", f": mixture.budget: must be {A_BUDGET}, got nan"),
+        (b"seed: 1\noutput: x\nseed: 1\n", ", line 3: seed stands there twice; delete one"),
+        (b"limits:\n  pixels: 5\n  pixels: 6\n", ", line 3: pixels stands there twice; delete one"),
+        (b"limits.pixels: 5\nlimits: {pixels: 6}\n", ": limits.pixels: stands there twice; delete one"),
+        (b"subgroups: [1\n", ", line 2: not valid YAML"),
+        (b"seed: 1\n---\nseed: 2\n", ", line 2: not valid YAML"),
+        (b"seed: !!python/object/apply:os.getcwd []\n", ", line 1: not valid YAML"),
+        (b"[" * 5000, ": not valid YAML"),
+        (b"[1, 2]\n", ": must hold settings, as in `subgroups: {members: 20}`, got [1, 2]"),
+        (b"seed\n", ": must hold settings, as in `subgroups: {members: 20}`, got seed"),
+        (b"", ": must hold settings, as in `subgroups: {members: 20}`, got nothing"),
+        (b"# seed: 3\n", ": must hold settings, as in `subgroups: {members: 20}`, got nothing"),
     ],
 )
-def test_wrong_files_are_refused(refused: Any, tmp_path: Path, content: bytes, named: str) -> None:
-    """The same for settings in a file."""
+def test_wrong_files_are_refused(refused: Any, tmp_path: Path, content: bytes, message: str) -> None:
+    """The same for settings in a file, and each of them is stated once."""
     file = tmp_path / "settings.yaml"
     file.write_bytes(content)
-    assert named in refused("--config", str(file))
+    assert refused("--config", str(file)) == f"error: --config {file}{message}\n"
+
+
+def test_a_file_that_is_no_text_is_refused(refused: Any, tmp_path: Path) -> None:
+    """A checkpoint or a picture in its place is a slip of the command line."""
+    file = tmp_path / "settings.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    assert refused("--config", str(file)).startswith(f"error: --config {file}: not a text file in UTF-8 (")
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "value"),
+    [
+        ("score: {temperature: 1e-3}", "score.temperature", 0.001),
+        ("score: {temperature: 2}", "score.temperature", 2.0),
+        ("subgroups: {members: '20'}", "subgroups.members", 20),
+        ("subgroups.members: 20", "subgroups.members", 20),
+        ("attacks: {noise: no}", "attacks.noise", False),
+        ("output: 2026-01-01", "output", "2026-01-01"),
+        ("proxy: {adapter: null}", "proxy.adapter", None),
+        ('{"seed": 5}', "seed", 5),
+    ],
+)
+def test_values_in_a_file(settings: Any, tmp_path: Path, content: str, key: str, value: Any) -> None:
+    """What YAML has several ways to write is what its author meant."""
+    file = tmp_path / "settings.yaml"
+    file.write_text(content)
+    found = values(settings("--config", str(file)))[key]
+    assert found == value
+    assert type(found) is type(value)
 
 
 def test_printed_settings_are_settings(settings: Any, tmp_path: Path) -> None:
@@ -218,15 +323,46 @@ def test_the_preset(settings: Any, refused: Any, tmp_path: Path, monkeypatch: py
     assert settings("--config", "llava-665k")["seed"] == 3
 
 
-@pytest.mark.parametrize("arguments", [[], ["choose"], ["select", "--nothing"], ["select", "extra"]])
-def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "missing: command; see ards-ray --help"),
+        (
+            "choose",
+            "command: must be select, evaluate, verify, status, convert-checkpoint or benchmark, got choose; "
+            "see ards-ray --help",
+        ),
+        ("select --nothing", "--nothing: no such option; see ards-ray select --help"),
+        ("select --buget=3", "--buget: no such option; the nearest is --budget; see ards-ray select --help"),
+        ("select --fresh=1", "--fresh: takes no value, got '1'; see ards-ray select --help"),
+        ("select --model", "--model: a value is missing; see ards-ray select --help"),
+        ("select extra", "extra: belongs to no option; see ards-ray select --help"),
+        ("evaluate --bench_mark x", "--bench_mark: no such option; the nearest is --benchmark"),
+        ("evaluate --benchmark", "--benchmark: a value is missing"),
+        ("evaluate --engine vlm", "--engine: must be hf or vllm, got vlm"),
+        ("evaluate --matching loose", "--matching: must be strict or lenient, got loose"),
+        ("evaluate --score letter", "--score: must be generate or letters, got letter"),
+        ("evaluate --dtype half", "--dtype: must be auto, float32, bfloat16 or float16, got half"),
+        ("evaluate --limit ten", "--limit: must be a whole number, 1 or more, got ten"),
+        ("evaluate --limit 1.5", "--limit: must be a whole number, 1 or more, got 1.5"),
+        ("evaluate --workers 0", "--workers: must be a whole number, 1 or more, got 0"),
+        ("evaluate --seed x", "--seed: must be a whole number, got x"),
+        ("verify", "missing: RUN; see ards-ray verify --help"),
+        ("benchmark scoring --device tpu", "--device: must be cpu or cuda, got tpu; see ards-ray benchmark scoring"),
+    ],
+)
+def test_usage(capsys: pytest.CaptureFixture[str], arguments: str, message: str) -> None:
     """A script around the command sees a slip by the exit code, its author by the message."""
     with pytest.raises(SystemExit) as end:
-        main(arguments)
+        main(arguments.split())
     assert end.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "usage: ards-ray" in printed.err
+    command = " ".join(word for word in arguments.split()[:1] if word in ("select", "evaluate", "verify", "benchmark"))
+    known = message.partition("; see ")[0]
+    assert printed.err.startswith(f"error: {known}; see ards-ray {command}".rstrip())
+    assert printed.err.endswith(" --help\n")
+    assert printed.err.count("\n") == 1
 
 
 def test_wrong_inputs_of_the_conversion(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

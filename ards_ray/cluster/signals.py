@@ -12,6 +12,7 @@ from ards_ray.cluster.parts import shared_once
 from ards_ray.cluster.preflight import check_images_here
 from ards_ray.cluster.proxy_actor import ProxyActor, load_proxy, proxy_inputs
 from ards_ray.cluster.resources import Workers
+from ards_ray.cluster.session import forestall_restart_warning
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
@@ -107,6 +108,7 @@ def _pipeline(
 ) -> ray.data.Dataset:
     items = [{"name": name, "rows": None if rows is None else list(rows)} for name, rows in shards.items()]
     shared = ray.put((items, earlier, images))
+    forestall_restart_warning()
     prepare: Any = _prepare
     actor: Any = ProxyActor
     # A dataset keeps the context that it was made in.

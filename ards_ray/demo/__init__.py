@@ -3,9 +3,12 @@
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+from transformers.utils import logging as transformers_logging
 
 from ards_ray.config import Settings
 from ards_ray.demo.answering import train_model, write_benchmark
@@ -69,8 +72,21 @@ def _inputs(output: str, default: str, seed: int, write: Callable[[Path], None])
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
         try:
-            write(unfinished)
+            with _without_progress_bars():
+                write(unfinished)
             os.replace(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """No bars of transformers for a checkpoint that is written in a moment."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

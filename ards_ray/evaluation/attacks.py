@@ -18,6 +18,7 @@ from ards_ray.corruption.permutation import (
 from ards_ray.corruption.seeds import generator
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.question import Question
+from ards_ray.words import either
 
 Attack = Literal["clean", "permutation", "symbol", "symbol+permutation"]
 ATTACKS: tuple[Attack, ...] = ("clean", "permutation", "symbol", "symbol+permutation")
@@ -63,11 +64,13 @@ def check_plan(plan: Plan) -> None:
     """
     unknown = [attack for attack in plan.attacks if attack not in ATTACKS]
     if unknown or not plan.attacks:
-        raise SettingsError(f"attacks: {unknown or 'none'} will not do; known are {', '.join(ATTACKS)}")
+        raise SettingsError(
+            f"--attacks: must be {either(ATTACKS)}, or several with commas between, got {','.join(unknown) or 'none'}"
+        )
     symbols = list(plan.symbols)
     blank = any(not symbol.isprintable() or not symbol or symbol != symbol.strip() for symbol in symbols)
     if len(symbols) < 2 or len(set(symbols)) < len(symbols) or blank:
-        raise SettingsError(f"symbols: {','.join(symbols)} will not do; it must be two or more different symbols")
+        raise SettingsError(f"--symbols: must be two or more different symbols, got {','.join(symbols) or 'none'}")
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,9 @@ def tokens_of(inputs: ProxyInputs, folder: Path, answer_tokens: int) -> Tokens:
     """
     longest: int = inputs.config.text_config.max_position_embeddings
     if longest <= answer_tokens:
-        raise SettingsError(f"--answer-tokens: {answer_tokens} will not do; the model takes {longest:,} positions")
+        raise SettingsError(
+            f"--answer-tokens: must be less than the {longest:,} positions that the model takes, got {answer_tokens}"
+        )
     return Tokens(
         ends=frozenset({int(_answer_ids(inputs, "A")[-1]), *_stated_ends(folder)}),
         limit=min(longest - answer_tokens, LONGEST_PROMPT),

@@ -73,6 +73,6 @@ def check_evaluation(settings: EvaluationSettings) -> None:
         ("--batch-positions", settings.batch_positions),
     ):
         if isinstance(value, int) and value < 1:
-            raise SettingsError(f"{option}: {value} will not do; it must be 1 or more")
+            raise SettingsError(f"{option}: must be 1 or more, got {value}")
     if settings.tensor_parallel > 1 and settings.engine != "vllm":
         raise SettingsError("--tensor-parallel: several GPUs for one replica are a matter of --engine vllm")

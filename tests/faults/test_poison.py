@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from drivers import Driver, Drivers, Fault
 from tables import read_table
 
@@ -33,7 +34,7 @@ def test_what_kills_its_process_becomes_a_failed_row(
             assert entry["error"].startswith("killed the process that scored it")
         else:
             # Scored in halves, so their last bits may differ.
-            assert abs(entry["clean_loss"] - wanted[row]["clean_loss"]) < 1e-5
+            assert entry["clean_loss"] == pytest.approx(wanted[row]["clean_loss"], rel=1e-5)
             assert entry["content"] == wanted[row]["content"]
     lines = [json.loads(line) for line in (run / "failures.jsonl").read_text().splitlines()]
     assert sorted(line["row"] for line in lines) == sorted(poisons)

@@ -20,7 +20,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measure(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "jobs/benchmark.py", "selection", "--output", str(output), *arguments]
     environment = {**os.environ, "PYTHONPATH": "", "COLUMNS": "120"}
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=1100)
 
 
 @pytest.fixture(scope="module")

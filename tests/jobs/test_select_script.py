@@ -22,7 +22,7 @@ def run_python(*arguments: object, folder: Path = ROOT) -> "subprocess.Completed
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

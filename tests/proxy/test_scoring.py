@@ -184,7 +184,7 @@ def test_last_token_alone(tiny: Scorable) -> None:
     for short, full in zip(tiny.score(attention=False).scores, tiny.score().scores, strict=True):
         assert short.vector is not None
         assert full.vector is not None
-        np.testing.assert_allclose(short.vector, full.vector[: len(full.vector) // 2], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(short.vector, full.vector[: len(full.vector) // 2], rtol=0, atol=1e-5)
         assert short.loss == full.loss
 
 

@@ -114,7 +114,7 @@ def test_losses_of_the_references_subgroups(conformance: Path) -> None:
     """A subgroup's loss is the mean over its members."""
     given = np.load(conformance / "scores.npz")
     losses = [given["member_loss"][given["member_subgroup"] == name].mean() for name in given["subgroup"]]
-    np.testing.assert_allclose(losses, given["subgroup_loss"], rtol=1e-6)
+    np.testing.assert_allclose(losses, given["subgroup_loss"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("aggregate", ["weighted-sum", "subgroup-maximum"])
@@ -133,4 +133,6 @@ def test_neighbours_do_not_matter() -> None:
     groups = [random.standard_normal((5, 32)).astype(np.float16) for _ in range(3)]
     scorer = Scorer(yardstick(groups, np.array([0.2, 0.3, 0.5]), None), "weighted-sum", "mean")
     together = scorer(vectors)
-    np.testing.assert_allclose(together, np.concatenate([scorer(row[None]) for row in vectors]), rtol=0, atol=1e-6)
+    # Sums of 32 products in single precision, in another order.
+    tolerance = 2 * 32 * 2**-24
+    np.testing.assert_allclose(together, np.concatenate([scorer(row[None]) for row in vectors]), rtol=0, atol=tolerance)

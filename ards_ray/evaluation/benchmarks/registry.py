@@ -17,6 +17,7 @@ from ards_ray.evaluation.benchmarks.scienceqa import read_scienceqa, read_scienc
 from ards_ray.evaluation.benchmarks.seed_bench import read_seed_bench
 from ards_ray.evaluation.prompts import LETTER, LETTER_CN, MMMU, PHRASE, Style
 from ards_ray.evaluation.question import NotEvaluated, Question, problem_of
+from ards_ray.words import nearest
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def benchmark_of(name: str) -> Benchmark:
         SettingsError: there is none.
     """
     if name not in BENCHMARKS:
-        raise SettingsError(f"unknown benchmark {name!r}; known are {', '.join(BENCHMARKS)}")
+        near = nearest(name, list(BENCHMARKS))
+        suggestion = f"; the nearest is {near}" if near else ""
+        raise SettingsError(f"--benchmark {name}: no such benchmark{suggestion}; there are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
 
 
