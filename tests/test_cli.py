@@ -9,7 +9,7 @@ import yaml
 from ards_ray.cli import main
 
 TABLE = """
-corpus.files corpus.images proxy.model proxy.adapter proxy.dtype proxy.device proxy.vector
+corpus.files corpus.images corpus.links proxy.model proxy.adapter proxy.dtype proxy.device proxy.vector
 attacks.symbol attacks.permutation attacks.noise attacks.symbols attacks.permutations attacks.noise_step
 subgroups.cluster subgroups.perturb subgroups.per_format subgroups.members subgroups.candidates subgroups.criterion
 subgroups.versions subgroups.run vectors.center score.aggregate score.similarity score.temperature
