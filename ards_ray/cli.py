@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options, console)
     except (ArdsError, OSError) as error:
-        _print_error(error)
+        print_error(error)
         return error.exit_code if isinstance(error, ArdsError) else ArdsError.exit_code
     except KeyboardInterrupt:
         print("interrupted: the same command, without --fresh, goes on from here", file=sys.stderr)
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _print_error(error: Exception) -> None:
+def print_error(error: Exception) -> None:
+    """Print an error to stderr."""
     # Imported late: the help does not wait for it.
     from ards_ray.report.tables import printable
 
