@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import count, product
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +20,8 @@ from ards_ray.proxy.prompt import PICTURE, AddedTokens, Piece
 
 # Some templates write the day's date: a rerun would score another text.
 TODAY = datetime(2024, 7, 26)
-# Private-use characters, which no template looks for and none trims.
-_PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")
+# Between private-use characters, which no template looks for and none trims, what one would change that quotes texts.
+_PLACEHOLDER = re.compile('\ue000(\\d+)\n"\ue001')
 
 # For each question its parts in their order: whether one is a picture, or a text.
 Shape = tuple[tuple[bool, ...], ...]
@@ -135,9 +135,10 @@ class ChatTemplate:
             self._content = "text"
             as_text = self._problem()
             if as_text is not None:
+                problem += "" if as_text == problem else f"; with messages as plain text: {as_text}"
                 raise SettingsError(
-                    f"{file}: the chat template cannot be understood: {problem}; with messages as plain text: "
-                    f"{as_text}. Write the template that the model was trained with into chat_template.jinja"
+                    f"{file}: the chat template cannot be understood: {problem}. "
+                    "Write the template that the model was trained with into chat_template.jinja"
                 )
 
     def with_system(self, system: str) -> "ChatTemplate":
@@ -213,7 +214,7 @@ class ChatTemplate:
             raise ConversationError("the chat template does not take it", str(error)) from error
 
     def _fill(self, questions: Sequence[Sequence[str | None]], answers: Sequence[str]) -> list[Piece]:
-        """The texts in their places, if that is what the template itself writes; perhaps without space around them.
+        """The texts in their places, if that is what the template itself writes, perhaps without the space around some.
 
         Raises:
             NotUnderstood: the template does not take a conversation of this shape.
@@ -226,17 +227,26 @@ class ChatTemplate:
             if isinstance(slot, Slot) and slot.line:
                 texts[slot.number] = texts[slot.number].removeprefix("\n")
         rendered = self._render(shape, texts, bool(answers), opening=not answers)
-        stripped = [text.strip() for text in texts]
-        for question_texts, answer_texts in product((texts, stripped), repeat=2):
-            pieces = [
-                Piece((answer_texts if one.answer else question_texts)[one.number], one.answer)
-                if isinstance(one, Slot)
-                else one
-                for one in skeleton
-            ]
-            if "".join(self._image if piece.text is None else piece.text for piece in pieces) == rendered:
-                return pieces
-        raise ConversationError("the chat template rewrites the text")
+        pieces: list[Piece] = []
+        place = 0
+        for number, one in enumerate(skeleton):
+            if isinstance(one, Piece):
+                piece = one
+            else:
+                behind = self._text_of(skeleton[number + 1]) if number + 1 < len(skeleton) else ""
+                wanted = (text for text in _trimmed(texts[one.number]) if rendered.startswith(text + behind, place))
+                piece = Piece(next(wanted, texts[one.number]), one.answer)
+            pieces.append(piece)
+            place += len(self._text_of(piece))
+        if "".join(map(self._text_of, pieces)) != rendered:
+            raise ConversationError("the chat template rewrites the text")
+        return pieces
+
+    def _text_of(self, piece: Piece | Slot) -> str:
+        """How a piece is written; nothing where a text is still to come."""
+        if isinstance(piece, Slot):
+            return ""
+        return self._image if piece.text is None else piece.text
 
     def _understand(self, shape: Shape, answered: bool) -> Sequence[Piece | Slot]:
         """What the template writes around the texts of conversations of a shape.
@@ -250,7 +260,7 @@ class ChatTemplate:
         """
         expected = list(_slots(shape, answered))
         slots = [one for one in expected if isinstance(one, Slot)]
-        texts = [f"\ue000{slot.number}\ue001" for slot in slots]
+        texts = [f'\ue000{slot.number}\n"\ue001' for slot in slots]
         rendered = self._render(shape, texts, answered, opening=not answered)
         if "'type'" in rendered:
             raise NotUnderstood("it takes no list of texts and pictures")
@@ -309,6 +319,13 @@ class ChatTemplate:
             return {"role": role, "content": "".join(self._image if part is None else part for part in parts)}
         content = [{"type": "image"} if part is None else {"type": "text", "text": part} for part in parts]
         return {"role": role, "content": content}
+
+
+def _trimmed(text: str) -> Iterator[str]:
+    """A text, and what is left of it if a template trims it."""
+    yield text
+    for space in (None, "\n"):
+        yield from (text.strip(space), text.lstrip(space), text.rstrip(space))
 
 
 def _in_order(questions: Sequence[Sequence[str | None]], answers: Sequence[str]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """A checkpoint's tokenizer, with the ids that it was trained with."""
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import Tokenizer
 from tokenizers.normalizers import Prepend, Sequence
@@ -17,6 +18,7 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         SettingsError: there is none.
     """
+    _check_json(folder / "tokenizer_config.json")
     # As the file has it: under some class names the library makes it anew, with other splits than the file's.
     whole = (folder / "tokenizer.json").is_file()
     kind: Any = PreTrainedTokenizerFast if whole else AutoTokenizer
@@ -32,22 +34,30 @@ def load_tokenizer(folder: Path) -> Any:
         # Made from tokenizer.model: one that said nothing was a legacy one.
         legacy = True
     if legacy is not None:
-        _put_spaces(tokenizer.backend_tokenizer, everywhere=bool(legacy))
+        nowhere = not legacy and tokenizer.init_kwargs.get("add_prefix_space") is False
+        _put_spaces(tokenizer.backend_tokenizer, "never" if nowhere else "always" if legacy else "first")
     return tokenizer
 
 
-def _put_spaces(tokenizer: Tokenizer, everywhere: bool) -> None:
-    """Have a Sentencepiece tokenizer put its leading space in front of a text, and behind special tokens or not there.
+def _check_json(file: Path) -> None:
+    try:
+        json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file}: not valid JSON ({error})") from error
+
+
+def _put_spaces(tokenizer: Tokenizer, scheme: Literal["always", "first", "never"]) -> None:
+    """Have a Sentencepiece tokenizer put its leading space in front of a text and behind special tokens, in front of a
+    text alone, or nowhere.
 
     LLaVA was trained with the tokenizer in Python, which heeds what the configuration says of `legacy`. A
     tokenizer.json of the older form cannot say it and puts the space everywhere: with `legacy: false` one token too
     many in `</s>USER`.
     """
     splitter, steps = tokenizer.pre_tokenizer, _steps(tokenizer.normalizer)
-    scheme = "always" if everywhere else "first"
     if isinstance(splitter, Metaspace) and splitter.prepend_scheme != "never":
         tokenizer.pre_tokenizer = Metaspace(splitter.replacement, scheme, splitter.split)
-    elif splitter is None and not everywhere and any(isinstance(step, Prepend) for step in steps):
+    elif splitter is None and scheme != "always" and any(isinstance(step, Prepend) for step in steps):
         # What the splitter does by itself.
         kept = [step for step in steps if not isinstance(step, Prepend) and getattr(step, "content", "") != "▁"]
         tokenizer.normalizer = Sequence(kept) if kept else None

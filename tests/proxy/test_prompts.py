@@ -293,7 +293,35 @@ def test_white_space_that_a_tokenizer_added_is_no_special_token(tmp_path: Path) 
     assert prompts.encode((Round("Why?", "if x:\ny"),), [], 4096)[0].shape < ids.shape
 
 
+TRIMMING = {
+    "each text": template(LLAMA_3[0], TRIMMED, *LLAMA_3[1:], image="<image>"),
+    "the text of a turn, the picture with it": template(LLAMA_3[0], "{{ m['content'] | trim }}", *LLAMA_3[1:]),
+    "line breaks before answers": template(
+        LLAMA_3[0],
+        "{{ m['content'] | trim if m['role'] == 'user' else m['content'].lstrip('\\n') }}",
+        *LLAMA_3[1:],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRIMMING)
+def test_texts_that_a_template_trims(name: str, tmp_path: Path) -> None:
+    """Corpora are full of spaces at the ends of turns: refused, a good part of one would fail."""
+    prompts, tokenizer = prompts_of(tmp_path, "qwen2_5_vl", LLAMA_TOKENS, TRIMMING[name])
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    ids, targets = prompts.encode((Round("<image>\nWhat? ", "\nSo."), Round(" And?\n", "\nYes.")), [image], 4096)
+    text = tokenizer.decode(ids)
+    break_behind_picture = "" if name == "each text" else "\n"
+    assert f"<image>{break_behind_picture}What?<|eot_id|>" in text
+    assert "\n\nAnd?<|eot_id|>" in text
+    assert tokenizer.decode(ids[targets]) == "So.<|eot_id|>Yes.<|eot_id|>"
+
+
 BROKEN = {
+    "it quotes texts": (
+        template(CHATML[0], "{{ m['content'] | tojson }}", *CHATML[1:]),
+        "it leaves out a text, repeats it or changes the order",
+    ),
     "nothing ends an answer": (template("{{ m['role'] }}: ", PARTS, "\n", "assistant: "), "no special token behind"),
     "the last answer alone is not ended": (
         template(CHATML[0], PARTS, "{% if not loop.last %}<|im_end|>{% endif %}", CHATML[2]),
@@ -373,6 +401,26 @@ def test_the_space_in_front_of_a_text(
     assert pieces[0].startswith("▁")
     assert pieces[pieces.index("</s>") + 1].startswith("▁") == everywhere
     assert "".join(pieces) == f"▁Yes</s>{'▁' if everywhere else ''}USER:▁No"
+
+
+def test_a_tokenizer_without_any_leading_space(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """Models on Yi were trained so; with the space every text would begin with a token that none of theirs has."""
+    content = json.loads((checkpoints["llama"] / "tokenizer.json").read_text())
+    space = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    content["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, space]}
+    content["pre_tokenizer"] = None
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    config = json.loads((checkpoints["llama"] / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"legacy": False, "add_prefix_space": False}))
+    assert "".join(load_tokenizer(tmp_path).tokenize("Yes</s>USER: No")) == "Yes</s>USER:▁No"
+
+
+def test_a_broken_configuration_of_the_tokenizer(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """Among a dozen files of a checkpoint one wants to know which."""
+    (tmp_path / "tokenizer.json").write_text((checkpoints["llama"] / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(SettingsError, match=r"tokenizer_config.json: not valid JSON"):
+        load_tokenizer(tmp_path)
 
 
 def test_a_tokenizer_under_another_ones_name(tmp_path: Path) -> None:
