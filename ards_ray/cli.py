@@ -101,8 +101,8 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         print(yaml.safe_dump(to_dict(settings), sort_keys=False), end="")
         return
     # Imported late: help and settings do not wait for torch and Ray.
-    from ards_ray.cluster.job import select
-    from ards_ray.cluster.plan import plan
+    from ards_ray.jobs.plan import plan
+    from ards_ray.jobs.select import select
 
     if not settings.corpus.files:
         from ards_ray.demo import with_demo

@@ -15,12 +15,12 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
-from ards_ray.cluster.evaluate import evaluate
-from ards_ray.cluster.job import select
-from ards_ray.cluster.plan import plan
 from ards_ray.config import CorpusSettings, ProxySettings, Settings
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.settings import EvaluationSettings
+from ards_ray.jobs.evaluate import evaluate
+from ards_ray.jobs.plan import plan
+from ards_ray.jobs.select import select
 from ards_ray.proxy.family import load_inputs, load_model
 from ards_ray.proxy.loading import check_proxy
 
