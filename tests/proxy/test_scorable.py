@@ -210,8 +210,8 @@ def test_told_before_a_cluster_is_there(
     def started() -> None:
         raise RuntimeError("Ray")
 
-    for job in ("evaluate", "job", "plan"):
-        monkeypatch.setattr(f"ards_ray.cluster.{job}.ray_session", started)
+    for module in ("jobs.evaluate", "jobs.plan", "cluster.workers"):
+        monkeypatch.setattr(f"ards_ray.{module}.ray_session", started)
     tuned = copied(adapter, tmp_path / "adapter", lambda folder: None)
     proxy = replace(SETTINGS, model=str(checkpoints["llama"]), adapter=str(tuned))
     message = "peft_type 'PREFIX_TUNING' cannot be merged"
