@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -14,7 +15,7 @@ from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import load_inputs
 from ards_ray.proxy.loading import check_proxy
-from ards_ray.report.summary import print_summary
+from ards_ray.report.summary import mixture_url, read_summary
 from ards_ray.report.tables import print_failures, printable, say
 from ards_ray.run.directory import CONFIG_FILE, THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
@@ -38,18 +39,35 @@ from ards_ray.stages.workers import OpenWorkers
 from ards_ray.stages.yardstick import NO_ATTACKS, yardstick_stamp
 
 
+@dataclass(frozen=True)
+class Selected:
+    """A finished selection.
+
+    Attributes:
+        run: Path or URL of the run.
+        mixture: Path or URL of the mixture: a file, or a folder of Parquet parts.
+        summary: The content of summary.json.
+        worked: Whether there was something to do.
+    """
+
+    run: str
+    mixture: str
+    summary: dict[str, Any]
+    worked: bool
+
+
 def select(
     settings: Settings,
-    console: Console,
+    console: Console | None = None,
     fresh: bool = False,
     retry_failed: bool = False,
     open_workers: OpenWorkers | None = None,
-) -> None:
-    """Select the mixture: run what is not done of a run, and print its summary.
+) -> Selected:
+    """Select the mixture: run what is not done of a run.
 
     Args:
         settings: The settings; corpus, model and output are stated.
-        console: Where progress and summary go.
+        console: Where progress goes; nowhere if not given.
         fresh: Throw away what an earlier run left in the output folder.
         retry_failed: Score failed conversations again.
         open_workers: What does the work; a Ray cluster if not given.
@@ -59,6 +77,7 @@ def select(
         TooManyFailed: more conversations failed than `limits.failed_fraction` allows.
         ArdsError: the job could not be finished.
     """
+    console = console or Console(quiet=True)
     check_settings(settings)
     settings = with_absolute_paths(settings)
     if settings.subgroups.run is not None:
@@ -96,9 +115,7 @@ def select(
         write_subgroups(job, signals)
         write_scores(job, signals)
         write_mixture(job, parts, signals, reasons)
-    if not job.worked:
-        console.print("Nothing to do: this run is finished.")
-    print_summary(run, console)
+    return Selected(run.url, mixture_url(run), read_summary(run), job.worked)
 
 
 def _ray() -> OpenWorkers:

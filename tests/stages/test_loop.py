@@ -11,9 +11,8 @@ import pytest
 SELECT = """
 import sys
 sys.modules["ray"] = None  # An import of it fails.
-from rich.console import Console
+from ards_ray import select
 from ards_ray.config import *
-from ards_ray.jobs.select import select
 from ards_ray.stages.loop import loop_workers
 corpus, images, model, output = sys.argv[1:]
 settings = Settings(
@@ -24,7 +23,10 @@ settings = Settings(
     runtime=RuntimeSettings(shard_size=64),
     output=output,
 )
-select(settings, Console(), open_workers=loop_workers)
+for worked in (True, False):
+    selected = select(settings, open_workers=loop_workers)
+    assert selected.worked == worked and selected.mixture == f"{output}/mixture.json"
+    assert selected.summary["selected"] == int(0.3 * selected.summary["conversations"])
 """
 
 
@@ -36,6 +38,7 @@ def test_a_loop_selects_the_same_mixture_without_ray(demo_inputs: Any, select: A
         [sys.executable, "-c", SELECT, *named, str(tmp_path / "loop")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
     settings = ("subgroups.versions=clean+corrupted", "vectors.center=true")
     assert select(tmp_path / "ray", *(part for one in settings for part in ("--set", one))) == 0
     assert (tmp_path / "loop" / "mixture.json").read_bytes() == (tmp_path / "ray" / "mixture.json").read_bytes()
