@@ -101,8 +101,9 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         print(yaml.safe_dump(to_dict(settings), sort_keys=False), end="")
         return
     # Imported late: help and settings do not wait for torch and Ray.
-    from ards_ray.cluster.job import select
-    from ards_ray.cluster.plan import plan
+    from ards_ray.jobs.plan import plan
+    from ards_ray.jobs.select import select
+    from ards_ray.report.summary import print_summary
 
     if not settings.corpus.files:
         from ards_ray.demo import with_demo
@@ -111,7 +112,10 @@ def _select(options: argparse.Namespace, console: Console) -> None:
     if options.plan:
         plan(settings, console)
     else:
-        select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
+        selected = select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
+        if not selected.worked:
+            console.print("Nothing to do: this run is finished.")
+        print_summary(selected.summary, selected.mixture, console)
 
 
 def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Settings:

@@ -112,7 +112,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> None:
         batch_positions=options.batch_positions,
     )
     check_evaluation(settings)
-    from ards_ray.cluster.evaluate import evaluate
+    from ards_ray.jobs.evaluate import evaluate
 
     if not settings.benchmarks and (options.model or options.adapter or options.images):
         raise SettingsError(

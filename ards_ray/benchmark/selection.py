@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Any
@@ -16,13 +17,14 @@ from rich.console import Console
 
 from ards_ray.benchmark.processes import Watch
 from ards_ray.benchmark.synthetic import SEED, write_synthetic
-from ards_ray.cluster.session import ray_session
-from ards_ray.cluster.steps import Job, write_clusters, write_mixture, write_scores, write_subgroups
+from ards_ray.cluster.workers import ray_workers
 from ards_ray.config import CorpusSettings, Settings
 from ards_ray.errors import SettingsError
 from ards_ray.report.tables import say, table_of
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.state import RunState, versions
+from ards_ray.stages.loop import Loop
+from ards_ray.stages.steps import Job, write_clusters, write_mixture, write_scores, write_subgroups
 
 GIB = 1 << 30
 CORPUS = "corpus.json"
@@ -62,7 +64,7 @@ def _prepare(rows: int, width: int, output: str, console: Console) -> Job:
     run.prepare()
     state = RunState(run)
     settings = Settings(corpus=CorpusSettings(files=(f"{run.url}/{CORPUS}",)), output=output, seed=SEED)
-    job = Job(run, settings, state, console, model="synthetic", asked_device="cpu")
+    job = Job(run, settings, state, console, model="synthetic", workers=Loop(settings.proxy))
     inputs = {"benchmark": 1, "rows": rows, "dim": width}
     if changed := state.differences("signals", inputs):
         raise SettingsError(f"{run.url}: holds other signals ({'; '.join(changed)}); name another output")
@@ -84,7 +86,7 @@ def _measure(job: Job) -> dict[str, Any]:
     paths = [(run.location / part.path).path for part in signals]
     os.environ["RAY_ADDRESS"] = "local"  # A Ray of its own, so that all of its processes are seen.
     before = _read(paths)
-    with ray_session(), Watch() as watch:
+    with ray_workers(job.settings.proxy, partial(say, job.console)) as job.workers, Watch() as watch:
         started = monotonic()
         write_clusters(job, signals)
         write_subgroups(job, signals)

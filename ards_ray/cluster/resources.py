@@ -64,6 +64,31 @@ def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Workers:
     return Workers(count, cpus=_cpu_share(nodes, count, runtime.threads), gpus=0)
 
 
+def plan_replicas(runtime: RuntimeSettings, asked: str, device: str, share: int) -> Workers:
+    """The pool of an evaluation, whose replicas may take several GPUs each.
+
+    Args:
+        runtime: The settings of the pool.
+        asked: The device as the user stated it.
+        device: The device that the model computes on.
+        share: GPUs of a replica.
+
+    Raises:
+        SettingsError: see `plan_workers`; or no node has so many GPUs.
+    """
+    workers = plan_workers(runtime, asked, device)
+    if share == 1:
+        return workers
+    if not workers.gpus:
+        raise SettingsError("--tensor-parallel: the cluster has no GPUs to share a replica")
+    # The GPUs of a replica are those of one node.
+    room = sum(int(node["Resources"].get("GPU", 0)) // share for node in ray.nodes() if node["Alive"])
+    if not room:
+        raise SettingsError(f"--tensor-parallel: {share} GPUs for a replica, and no node has as many")
+    count = room if runtime.workers == "auto" else workers.count
+    return Workers(count, cpus=workers.cpus, gpus=share)
+
+
 def _cpu_share(nodes: Sequence[float], count: int, threads: int) -> float:
     """CPUs that each of `count` actors may hold so that a whole one is left on some node, wherever Ray puts them.
 

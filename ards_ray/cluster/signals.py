@@ -10,7 +10,7 @@ from ray.util.annotations import RayDeprecationWarning
 from ards_ray.cluster.failure import DEATHS, packed, unpacked
 from ards_ray.cluster.parts import shared_once
 from ards_ray.cluster.preflight import check_images_here
-from ards_ray.cluster.proxy_actor import ProxyActor, load_proxy, proxy_inputs
+from ards_ray.cluster.proxy_actor import ProxyActor
 from ards_ray.cluster.resources import Workers
 from ards_ray.cluster.session import forestall_restart_warning
 from ards_ray.config import Settings
@@ -18,8 +18,8 @@ from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
 from ards_ray.stages.prepare import prepare_shard
 from ards_ray.stages.prepared import PreparedShard
+from ards_ray.stages.proxy import proxy_inputs
 from ards_ray.stages.reuse import Earlier
-from ards_ray.stages.score import score_shard, strongest
 
 # A shard whose process died is tried once more; after that it is left to be scored alone, which tells why.
 DEATHS_RETRIED = 1
@@ -152,36 +152,3 @@ def _prepare(row: dict[str, Any], output: str, settings: Settings, shared: Any) 
     except Exception as error:
         # Told, not raised; see `ProxyActor`.
         return {**PreparedShard(item["name"], (), ()).to_row(), "failure": packed(error)}
-
-
-def score_corrupted(
-    run: RunDirectory,
-    settings: Settings,
-    rows: Mapping[str, Sequence[int]],
-    workers: Workers,
-    model: str,
-    images: Sequence[str],
-) -> dict[int, Any]:
-    """Vectors float16 [d] of the corrupted versions of a few conversations, given by shard, in one task.
-
-    Raises:
-        ArdsError: the node of the task does not see the images.
-    """
-    task = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(_score_corrupted)
-    return ray.get(task.remote(run.url, settings, dict(rows), model, images))
-
-
-def _score_corrupted(
-    output: str, settings: Settings, rows: Mapping[str, Sequence[int]], model: str, images: Sequence[str]
-) -> dict[int, Any]:
-    check_images_here(settings, images)
-    run = RunDirectory(output)
-    proxy = load_proxy(settings, model)
-    vectors = {}
-    for name, wanted in rows.items():
-        shard = prepare_shard(run, name, settings, proxy_inputs(str(settings.proxy.model)), set(wanted))
-        for row, scores in score_shard(proxy, settings, shard, vectors="all").scores.items():
-            best = strongest(scores)
-            if best is not None and best.vector is not None:
-                vectors[row] = best.vector.astype("float16")
-    return vectors

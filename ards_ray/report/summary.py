@@ -69,15 +69,31 @@ def summary_problem(summary: Any) -> str | None:
     )
 
 
-def print_summary(run: RunDirectory, console: Console) -> None:
-    """The closing tables of a finished run, and where its mixture lies.
+def read_summary(run: RunDirectory) -> dict[str, Any]:
+    """The content of a finished run's summary.json.
 
     Raises:
-        ArdsError: summary.json is damaged.
+        ArdsError: the file is damaged.
     """
-    summary = run.read_json(SUMMARY)
+    summary: dict[str, Any] = run.read_json(SUMMARY)
     if problem := summary_problem(summary):
         raise ArdsError(f"{run.url}/{SUMMARY}: damaged ({problem}); delete it and run the same command again")
+    return summary
+
+
+def mixture_url(run: RunDirectory) -> str:
+    """Where a finished run's mixture lies."""
+    return f"{run.url}/{MIXTURE_JSON if run.exists(MIXTURE_JSON) else 'mixture'}"
+
+
+def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) -> None:
+    """The closing tables of a finished run, and where its mixture lies.
+
+    Args:
+        summary: The content of summary.json.
+        mixture: Path or URL of the mixture.
+        console: Where they go.
+    """
     for key, title in (("formats", "format"), ("folders", "source folder")):
         console.print(_composition(title, summary["corpus"][key], summary["mixture"][key]))
     subgroups = table_of("subgroup", "conversations", "members", "loss", "weight")
@@ -119,7 +135,7 @@ def print_summary(run: RunDirectory, console: Console) -> None:
         f"Chosen: {summary['selected']:,} of {summary['conversations']:,} conversations "
         f"({summary['failed']:,} failed, {summary['members']:,} members of subgroups).",
     )
-    say(console, f"Mixture: {run.url}/{MIXTURE_JSON if run.exists(MIXTURE_JSON) else 'mixture'}")
+    say(console, f"Mixture: {mixture}")
 
 
 def _composition(title: str, corpus: Mapping[str, int], mixture: Mapping[str, int]) -> Table:

@@ -18,7 +18,9 @@ from ards_ray.proxy.scoring import score_sequences
 from ards_ray.proxy.sequence import SequenceScore, TokenSequence
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.stages.image_files import image_files_digest
+from ards_ray.stages.prepare import prepare_shard
 from ards_ray.stages.prepared import PreparedConversation, PreparedShard
+from ards_ray.stages.proxy import load_proxy, proxy_inputs
 
 
 @dataclass(frozen=True)
@@ -212,3 +214,17 @@ def _by_format(table: pa.Table, conversations: pa.Table) -> pa.Table:
     order = sorted(range(len(rows)), key=lambda index: (FORMATS.index(of_row[rows[index]]), rows[index]))
     table = table.append_column("format", pa.array([of_row[row] for row in rows], type=pa.string()))
     return table.take(pa.array(order, type=pa.int64())).combine_chunks()
+
+
+def score_corrupted(settings: Settings, output: str, rows: Mapping[str, Sequence[int]], model: str) -> dict[int, Any]:
+    """Vectors float16 [d] of the corrupted versions of a few conversations, given by shard."""
+    run = RunDirectory(output)
+    proxy = load_proxy(settings, model)
+    vectors = {}
+    for name, wanted in rows.items():
+        shard = prepare_shard(run, name, settings, proxy_inputs(str(settings.proxy.model)), set(wanted))
+        for row, scores in score_shard(proxy, settings, shard, vectors="all").scores.items():
+            best = strongest(scores)
+            if best is not None and best.vector is not None:
+                vectors[row] = best.vector.astype("float16")
+    return vectors

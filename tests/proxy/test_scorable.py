@@ -15,12 +15,12 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
-from ards_ray.cluster.evaluate import evaluate
-from ards_ray.cluster.job import select
-from ards_ray.cluster.plan import plan
 from ards_ray.config import CorpusSettings, ProxySettings, Settings
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.settings import EvaluationSettings
+from ards_ray.jobs.evaluate import evaluate
+from ards_ray.jobs.plan import plan
+from ards_ray.jobs.select import select
 from ards_ray.proxy.family import load_inputs, load_model
 from ards_ray.proxy.loading import check_proxy
 
@@ -210,8 +210,8 @@ def test_told_before_a_cluster_is_there(
     def started() -> None:
         raise RuntimeError("Ray")
 
-    for job in ("evaluate", "job", "plan"):
-        monkeypatch.setattr(f"ards_ray.cluster.{job}.ray_session", started)
+    for module in ("jobs.evaluate", "jobs.plan", "cluster.workers"):
+        monkeypatch.setattr(f"ards_ray.{module}.ray_session", started)
     tuned = copied(adapter, tmp_path / "adapter", lambda folder: None)
     proxy = replace(SETTINGS, model=str(checkpoints["llama"]), adapter=str(tuned))
     message = "peft_type 'PREFIX_TUNING' cannot be merged"

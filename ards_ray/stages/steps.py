@@ -1,4 +1,4 @@
-"""The stages of a selection on Ray, each done only where it is not done yet."""
+"""The stages of a selection, each done only where it is not done yet."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,14 +8,8 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-import ray
 from rich.console import Console
 
-from ards_ray.cluster.alone import LoneProxy, score_alone
-from ards_ray.cluster.parts import map_parts
-from ards_ray.cluster.preflight import check_nodes
-from ards_ray.cluster.resources import plan_workers
-from ards_ray.cluster.signals import score_corrupted, score_shards
 from ards_ray.config import Settings
 from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, is_parquet
@@ -23,7 +17,6 @@ from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.proxy.checkpoint import adapter_folder, checkpoint_digest
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.summary import SUMMARY, summarise
-from ards_ray.report.tables import say
 from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs, fingerprint
 from ards_ray.run.state import RunState
@@ -31,9 +24,11 @@ from ards_ray.selection.information import Scorer
 from ards_ray.selection.mixture import budget_count
 from ards_ray.stages import clusters, conversations, inputs, mixture, subgroups
 from ards_ray.stages.reuse import Earlier, earlier_rows
+from ards_ray.stages.score import score_corrupted
 from ards_ray.stages.scores import score_parts
 from ards_ray.stages.similarity import mean_cosines
 from ards_ray.stages.vectors import grouped, read_places
+from ards_ray.stages.workers import Row, Workers
 from ards_ray.stages.yardstick import take_clusters, take_subgroups
 from ards_ray.storage.location import locate
 
@@ -52,14 +47,25 @@ class TakenSubgroups:
 
 @dataclass
 class Job:
-    """A selection run at work."""
+    """A selection run at work.
+
+    Attributes:
+        run: The run.
+        settings: Its settings, nothing `auto` in them.
+        state: Its stages.
+        console: Where progress goes.
+        model: Digest of the checkpoint.
+        workers: How the work is spread.
+        yardstick: Another run's subgroups, if they are taken over.
+        worked: Whether a stage had something to do.
+    """
 
     run: RunDirectory
     settings: Settings
     state: RunState
     console: Console
     model: str
-    asked_device: str
+    workers: Workers
     yardstick: TakenSubgroups | None = None
     worked: bool = False
 
@@ -125,33 +131,19 @@ def write_signals(job: Job, parts: Sequence[Part], retry_failed: bool) -> list[P
     if retry_failed:
         shards.update({name: _failed_rows(job.run, part) for name, part in done.items() if part.details["failed"]})
     if shards or not job.state.is_done("signals", stage_inputs):
-        workers = plan_workers(job.settings.runtime, job.asked_device, job.settings.proxy.device)
         images = _sample_images(job, parts)
-        check_nodes(job.run, job.settings, job.model, images)
+        job.workers.check(job.run, job.settings, job.model, images)
         sizes = {part.name: part.rows for part in parts}
         total = sum(sizes[name] if rows is None else len(rows) for name, rows in shards.items())
         earlier = job.earlier_rows(stage_inputs)
         with job.stage("signals", stage_inputs) as stage, job.progress("signals", total, "conversations") as progress:
             job.run.discard("signals", keep=stage)
-            for row in score_shards(
-                job.run, job.settings, shards, len(parts), workers, job.model, stage, earlier, images
-            ):
-                del shards[row["name"]]
+            for row in job.workers.score(job.run, job.settings, shards, len(parts), job.model, stage, earlier, images):
                 progress.advance(row["conversations"])
-            with LoneProxy(job.run, job.settings, workers, job.model, stage, images) as proxy:
-                for name, rows in shards.items():
-                    say(job.console, f"{name}: the process that scored it died; it is scored alone.")
-                    row = score_alone(proxy, name, rows or _rows(job.run, name))
-                    say(job.console, f"{name}: {row['killed']} of its conversations kill the process that scores them.")
-                    progress.advance(row["conversations"])
     signals = job.run.parts("signals")
     if [(part.name, part.rows) for part in signals] != [(part.name, part.rows) for part in parts]:
         raise ArdsError(f"{job.run.url}: signals and conversations are not of the same rows; run `ards-ray verify`")
     return signals
-
-
-def _rows(run: RunDirectory, name: str) -> list[int]:
-    return run.read_table(f"conversations/{name}.parquet", ["row"])["row"].to_pylist()
 
 
 def _failed_rows(run: RunDirectory, part: Part) -> list[int]:
@@ -186,7 +178,7 @@ def write_clusters(job: Job, signals: Sequence[Part]) -> None:
                 centroids, center = _train(job, signals, wanted, stage, progress)
             missing = _missing(run, "clusters", signals)
             progress.advance(len(signals) - sum(map(len, missing.values())))
-            for row in map_parts(_assign_parts, list(missing.items()), run.url, centroids, center, stage):
+            for row in job.workers.map(_assign_parts, list(missing.items()), run.url, centroids, center, stage):
                 progress.advance(row["parts"])
 
 
@@ -199,25 +191,29 @@ def _train(
     center = None
     if settings.vectors.center:
         sums = {}
-        for row in map_parts(_sum_part, signals, run.url):
+        for row in job.workers.map(_sum_part, signals, run.url):
             sums[row["name"]] = row["sum"]
             progress.advance()
         count = sum(part.details["ok"] for part in signals)
         center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
         clusters.write_center(run, center, stage, started)
     started = monotonic()
-    train: Any = ray.remote(num_cpus=1)(clusters.train_format)
-    shared = ray.put(list(signals))
-    trained = {name: train.remote(run, shared, name, k, settings, center) for name, k in wanted.items()}
     centroids = {}
-    for name, answer in trained.items():
-        centroids[name] = ray.get(answer)
+    trained = job.workers.call(_train_format, list(wanted.items()), run.url, list(signals), settings, center)
+    for name, block in zip(wanted, trained, strict=True):
+        centroids[name] = block
         progress.advance()
     clusters.write_centroids(run, centroids, signals[0].details["width"], stage, started)
     return centroids, center
 
 
-def _sum_part(part: Part, output: str) -> dict[str, Any]:
+def _train_format(
+    name: str, k: int, output: str, signals: Sequence[Part], settings: Settings, center: np.ndarray | None
+) -> np.ndarray:
+    return clusters.train_format(RunDirectory(output), signals, name, k, settings, center)
+
+
+def _sum_part(part: Part, output: str) -> Row:
     return {"name": part.name, "sum": clusters.sum_of_units(RunDirectory(output), part)}
 
 
@@ -229,7 +225,7 @@ def _missing(run: RunDirectory, table: str, signals: Sequence[Part]) -> dict[str
 
 def _assign_parts(
     group: Group, output: str, centroids: dict[str, np.ndarray], center: np.ndarray | None, stage: str
-) -> dict[str, Any]:
+) -> Row:
     clusters.assign_parts(RunDirectory(output), *group, centroids, center, stage)
     return {"parts": len(group[1])}
 
@@ -261,9 +257,8 @@ def write_subgroups(job: Job, signals: Sequence[Part]) -> None:
             rows: dict[str, list[int]] = {}
             for index, row_number in subgroups.corrupted_members(found):
                 rows.setdefault(signals[index].name, []).append(row_number)
-            workers = plan_workers(settings.runtime, job.asked_device, settings.proxy.device)
             images = _sample_images(job, run.parts("conversations"))
-            corrupted = score_corrupted(run, settings, rows, workers, job.model, images)
+            corrupted = job.workers.with_proxy(score_corrupted, settings, images, run.url, rows, job.model)
         subgroups.write_subgroups(run, settings, found, vectors, corrupted, stage, started)
 
 
@@ -277,11 +272,11 @@ def write_scores(job: Job, signals: Sequence[Part]) -> None:
         missing = _missing(run, "scores", signals)
         scorer = Scorer(subgroups.read_yardstick(run, settings), settings.score.aggregate, settings.score.similarity)
         with job.progress("scores", sum(map(len, missing.values()))) as progress:
-            for row in map_parts(_score_parts, list(missing.items()), run.url, scorer, stage):
+            for row in job.workers.map(_score_parts, list(missing.items()), run.url, scorer, stage):
                 progress.advance(row["parts"])
 
 
-def _score_parts(group: Group, output: str, scorer: Scorer, stage: str) -> dict[str, Any]:
+def _score_parts(group: Group, output: str, scorer: Scorer, stage: str) -> Row:
     score_parts(RunDirectory(output), *group, scorer, stage)
     return {"parts": len(group[1])}
 

@@ -8,14 +8,13 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
-import ray
 from pyarrow.fs import FileType
 from rich.console import Console
 
 from ards_ray.cluster.asking import Examination, examine
 from ards_ray.cluster.failure import known_cause
 from ards_ray.cluster.preflight import check_nodes
-from ards_ray.cluster.resources import Workers, plan_workers, resolve_device
+from ards_ray.cluster.resources import Workers, plan_replicas, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
 from ards_ray.errors import ArdsError, RunChanged, SettingsError
@@ -90,12 +89,13 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
         state = RunState(run, fresh)
         model = checkpoint_digest(folder)
         asked_device = settings.model.device
+        runtime = RuntimeSettings(workers=settings.workers, threads=settings.threads)
         resolved: Any = dict(zip(("device", "dtype"), resolve_device(settings.model), strict=True))
         settings = replace(settings, model=replace(settings.model, **resolved))
         basis = _basis(settings, model)
         _refuse_changes(run, state, basis)
         _check_nodes(run, settings, model)
-        workers = _plan_replicas(settings, asked_device)
+        workers = plan_replicas(runtime, asked_device, settings.model.device, settings.tensor_parallel)
         if fresh:
             start_over(run)
         for part, problem in run.sweep():
@@ -241,22 +241,6 @@ def _ask(
             for answers in examine(examinations, workers, engine, model, log.add):
                 progress.advance(answers)
     return examinations
-
-
-def _plan_replicas(settings: EvaluationSettings, asked_device: str) -> Workers:
-    runtime = RuntimeSettings(workers=settings.workers, threads=settings.threads)
-    workers = plan_workers(runtime, asked_device, settings.model.device)
-    share = settings.tensor_parallel
-    if share == 1:
-        return workers
-    if not workers.gpus:
-        raise SettingsError("--tensor-parallel: the cluster has no GPUs to share a replica")
-    # The GPUs of a replica are those of one node.
-    room = sum(int(node["Resources"].get("GPU", 0)) // share for node in ray.nodes() if node["Alive"])
-    if not room:
-        raise SettingsError(f"--tensor-parallel: {share} GPUs for a replica, and no node has as many")
-    count = room if settings.workers == "auto" else workers.count
-    return Workers(count, cpus=workers.cpus, gpus=share)
 
 
 def _write_results(

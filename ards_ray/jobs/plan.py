@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.filesize import decimal
 
-from ards_ray.cluster.resolve import with_absolute_paths
 from ards_ray.cluster.resources import plan_workers, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.config import Settings
 from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, read_corpus
+from ards_ray.jobs.resolve import with_absolute_paths
 from ards_ray.proxy.checkpoint import checkpoint_folder
 from ards_ray.proxy.family import load_inputs
 from ards_ray.proxy.loading import check_proxy

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ards_ray.cluster.resources import resolve_device
 from ards_ray.config import Settings
 from ards_ray.errors import SettingsError
 from ards_ray.run.state import RunState
+from ards_ray.stages.workers import Workers
 from ards_ray.storage.location import locate
 
 
@@ -50,13 +50,13 @@ def _absolute_model(name: str) -> str:
     return str(folder.absolute()) if folder.is_dir() else name
 
 
-def resolve_auto(settings: Settings, state: RunState) -> Settings:
-    """Device and dtype for `auto`: those that the run was started with, else those of the cluster."""
+def resolve_auto(settings: Settings, state: RunState, workers: Workers) -> Settings:
+    """Device and dtype for `auto`: those that the run was started with, else those of the workers."""
     before = state.stages.get("signals")
     if before is not None:
         recorded = before.inputs["proxy"]
         device = recorded["device"] if settings.proxy.device == "auto" else settings.proxy.device
         dtype = recorded["dtype"] if settings.proxy.dtype == "auto" else settings.proxy.dtype
     else:
-        device, dtype = resolve_device(settings.proxy)
+        device, dtype = workers.device()
     return replace(settings, proxy=replace(settings.proxy, device=device, dtype=dtype))

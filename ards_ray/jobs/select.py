@@ -2,17 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import yaml
 from rich.console import Console
 
-from ards_ray.cluster.failure import known_cause
-from ards_ray.cluster.preflight import check_nodes
-from ards_ray.cluster.resolve import resolve_auto, with_absolute_paths
-from ards_ray.cluster.session import ray_session
-from ards_ray.cluster.steps import (
+from ards_ray.config import Settings, check_settings, to_dict
+from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
+from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
+from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.proxy.family import load_inputs
+from ards_ray.proxy.loading import check_proxy
+from ards_ray.report.summary import mixture_url, read_summary
+from ards_ray.report.tables import print_failures, printable, say
+from ards_ray.run.directory import CONFIG_FILE, THREADS, Part, RunDirectory
+from ards_ray.run.fingerprint import Inputs
+from ards_ray.run.lease import hold_lease
+from ards_ray.run.state import RunState, start_over
+from ards_ray.stages import inputs, mixture
+from ards_ray.stages.image_files import images_changed
+from ards_ray.stages.reuse import check_earlier
+from ards_ray.stages.steps import (
     Job,
     TakenSubgroups,
     signals_inputs,
@@ -23,37 +35,49 @@ from ards_ray.cluster.steps import (
     write_signals,
     write_subgroups,
 )
-from ards_ray.config import Settings, check_settings, to_dict
-from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
-from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
-from ards_ray.proxy.family import load_inputs
-from ards_ray.proxy.loading import check_proxy
-from ards_ray.report.summary import print_summary
-from ards_ray.report.tables import print_failures, printable, say
-from ards_ray.run.directory import CONFIG_FILE, THREADS, Part, RunDirectory
-from ards_ray.run.fingerprint import Inputs
-from ards_ray.run.lease import hold_lease
-from ards_ray.run.state import RunState, start_over
-from ards_ray.stages import inputs, mixture
-from ards_ray.stages.image_files import images_changed
-from ards_ray.stages.reuse import check_earlier
+from ards_ray.stages.workers import OpenWorkers
 from ards_ray.stages.yardstick import NO_ATTACKS, yardstick_stamp
 
 
-def select(settings: Settings, console: Console, fresh: bool = False, retry_failed: bool = False) -> None:
-    """Select the mixture: run what is not done of a run, and print its summary.
+@dataclass(frozen=True)
+class Selected:
+    """A finished selection.
+
+    Attributes:
+        run: Path or URL of the run.
+        mixture: Path or URL of the mixture: a file, or a folder of Parquet parts.
+        summary: The content of summary.json.
+        worked: Whether there was something to do.
+    """
+
+    run: str
+    mixture: str
+    summary: dict[str, Any]
+    worked: bool
+
+
+def select(
+    settings: Settings,
+    console: Console | None = None,
+    fresh: bool = False,
+    retry_failed: bool = False,
+    open_workers: OpenWorkers | None = None,
+) -> Selected:
+    """Select the mixture: run what is not done of a run.
 
     Args:
         settings: The settings; corpus, model and output are stated.
-        console: Where progress and summary go.
+        console: Where progress goes; nowhere if not given.
         fresh: Throw away what an earlier run left in the output folder.
         retry_failed: Score failed conversations again.
+        open_workers: What does the work; a Ray cluster if not given.
 
     Raises:
         SettingsError: a setting or an input file is wrong.
         TooManyFailed: more conversations failed than `limits.failed_fraction` allows.
         ArdsError: the job could not be finished.
     """
+    console = console or Console(quiet=True)
     check_settings(settings)
     settings = with_absolute_paths(settings)
     if settings.subgroups.run is not None:
@@ -64,19 +88,21 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
     digests = [inputs.corpus_digest(file) for file in settings.corpus.files]
     run = RunDirectory(str(settings.output))
     run.prepare()
-    with hold_lease(run, partial(say, console)), ray_session(), known_cause():
+    with (
+        hold_lease(run, partial(say, console)),
+        (open_workers or _ray())(settings.proxy, partial(say, console)) as workers,
+    ):
         if "answers" in run.entry_counts():
             raise SettingsError(f"{run.url}: the output holds an evaluation; name another")
         state = RunState(run, fresh)
         if not fresh:
             _clean_up(run, state, console)
-        asked_device = settings.proxy.device
-        settings = resolve_auto(settings, state)
-        job = Job(run, settings, state, console, checkpoint_digest(folder), asked_device)
+        settings = resolve_auto(settings, state, workers)
+        job = Job(run, settings, state, console, checkpoint_digest(folder), workers)
         conversation_inputs = inputs.conversations_inputs(settings, digests)
         _check_other_runs(job)
         unseen = _refuse_changes(job, conversation_inputs)
-        check_nodes(run, settings, job.model)
+        workers.check(run, settings, job.model)
         if fresh:
             start_over(run)
             unseen = []
@@ -89,9 +115,14 @@ def select(settings: Settings, console: Console, fresh: bool = False, retry_fail
         write_subgroups(job, signals)
         write_scores(job, signals)
         write_mixture(job, parts, signals, reasons)
-    if not job.worked:
-        console.print("Nothing to do: this run is finished.")
-    print_summary(run, console)
+    return Selected(run.url, mixture_url(run), read_summary(run), job.worked)
+
+
+def _ray() -> OpenWorkers:
+    # Imported late: a plain loop needs no Ray.
+    from ards_ray.cluster.workers import ray_workers
+
+    return ray_workers
 
 
 def _check_other_runs(job: Job) -> None:

@@ -1,0 +1,1 @@
+"""The jobs: each puts rooms together."""
