@@ -12,10 +12,11 @@ from typing import Any, get_args
 from rich.console import Console
 
 from ards_ray.cli_evaluate import add_evaluate
-from ards_ray.config import Settings, check_settings, to_dict
+from ards_ray.config import Settings, to_dict
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.given import Given, given_in_file, settings_of
 from ards_ray.options import Parser, whole_number
+from ards_ray.validation import check_settings
 
 # The options of their own, and the settings that they stand for.
 SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",

@@ -1,33 +1,20 @@
 """Settings as users write them: YAML files, KEY=VALUE, options. What is wrong is told in their words."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import yaml
 
-from ards_ray.config import Settings, bounds_of, check_bounds
+from ards_ray.config import Settings
 from ards_ray.errors import SettingsError
-from ards_ray.words import either, nearest
+from ards_ray.validation import accepted, annotations_of, shown, validated
+from ards_ray.words import nearest
 
 SECTIONS: dict[str, Any] = {item.name: item.type for item in fields(Settings) if is_dataclass(item.type)}
-TYPES: dict[str, Any] = {
-    **{f"{section}.{item.name}": item.type for section, kind in SECTIONS.items() for item in fields(kind)},
-    **{item.name: item.type for item in fields(Settings) if item.name not in SECTIONS},
-}
-_KINDS: dict[Any, str] = {
-    str: "text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    NoneType: "null",
-    tuple[str, ...]: "a list of texts",
-}
-_LONGEST_SHOWN = 80
+ANNOTATIONS = annotations_of(Settings)
 
 
 @dataclass(frozen=True)
@@ -56,10 +43,11 @@ def settings_of(given: Sequence[Given]) -> Settings:
     Raises:
         SettingsError: a key is unknown, or a value is not what it must be.
     """
-    values: dict[str, Any] = {}
-    for item in given:
-        for one in _flat(item):
-            values[one.key] = _value(one)
+    values = {
+        one.key: validated(ANNOTATIONS[one.key], _readings(one.value), one.name)
+        for item in given
+        for one in _flat(item)
+    }
     sections = {
         name: kind(**{key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")})
         for name, kind in SECTIONS.items()
@@ -81,13 +69,12 @@ def given_in_file(path: Path, source: str) -> list[Given]:
         content = _parsed(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise SettingsError(f"{source}: not a text file in UTF-8 ({error})") from error
-    except _Twice as error:
-        raise SettingsError(f"{source}, line {error.line}: {error.key} stands there twice; delete one") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise SettingsError(f"{source}{f', line {mark.line + 1}' if mark else ''}: not valid YAML") from error
+        problem = error.problem if isinstance(error, _Twice) else "not valid YAML"
+        raise SettingsError(f"{source}{f', line {mark.line + 1}' if mark else ''}: {problem}") from error
     if not isinstance(content, Mapping):
-        found = "nothing" if content is None else _shown(content)
+        found = "nothing" if content is None else shown(content)
         raise SettingsError(f"{source}: must hold settings, as in `subgroups: {{members: 20}}`, got {found}")
     given = [one for key, value in content.items() for one in _flat(Given(str(key), value, f"{source}: "))]
     seen = set()
@@ -98,31 +85,17 @@ def given_in_file(path: Path, source: str) -> list[Given]:
     return given
 
 
-def accepted(key: str) -> str:
-    """What a setting or a section accepts, in words."""
-    if key in SECTIONS:
-        return f"a section with {', '.join(item.name for item in fields(SECTIONS[key]))}"
-    kinds, bounds = _kinds(TYPES[key]), bounds_of(key)
-    words: list[str] = []
-    for kind in kinds:
-        if get_origin(kind) is not Literal:
-            words += [] if kind is int and float in kinds else [_KINDS[kind]]
-        elif bounds is None:
-            words += get_args(kind)
-    return ", ".join([either(words), *([bounds] if bounds else [])])
-
-
 def _flat(given: Given) -> Iterator[Given]:
     """The settings of a section, or the setting itself."""
-    if given.key in TYPES:
+    if given.key in ANNOTATIONS:
         yield given
         return
     content = _plain(given.value)
     if given.key not in SECTIONS:
-        near = nearest(given.key, [*SECTIONS, *([] if isinstance(content, Mapping) else TYPES)])
+        near = nearest(given.key, [*SECTIONS, *([] if isinstance(content, Mapping) else ANNOTATIONS)])
         raise SettingsError(f"{given.name}: no such setting; {_there_is(near)}")
     if not isinstance(content, Mapping):
-        raise SettingsError(f"{given.name}: must be {accepted(given.key)}, got {_shown(given.value)}")
+        raise SettingsError(f"{given.name}: must be {_described(given.key)}, got {shown(given.value)}")
     for key, value in content.items():
         yield from _flat(Given(f"{given.key}.{key}", value, given.source))
 
@@ -130,50 +103,19 @@ def _flat(given: Given) -> Iterator[Given]:
 def _there_is(near: str | None) -> str:
     if near is None:
         return f"the sections are {', '.join(SECTIONS)}, and there are output and seed"
-    return f"the nearest is {near}: {accepted(near)}"
+    return f"the nearest is {near}: {_described(near)}"
 
 
-def _value(given: Given) -> Any:
-    kinds = _kinds(TYPES[given.key])
-    for kind in kinds:
-        try:
-            value = _as(kind, given.value)
-        except ValueError:
-            continue
-        check_bounds(given.key, value, given.name)
-        return value
-    quotes = "; write it in quotes" if str in kinds and isinstance(given.value, int | float) else ""
-    raise SettingsError(f"{given.name}: must be {accepted(given.key)}, got {_shown(given.value)}{quotes}")
+def _described(key: str) -> str:
+    """What a setting or a section accepts, in words."""
+    if key in SECTIONS:
+        return f"a section with {', '.join(item.name for item in fields(SECTIONS[key]))}"
+    return accepted(ANNOTATIONS[key])
 
 
-def _kinds(expected: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself."""
-    return get_args(expected) if get_origin(expected) in (Union, UnionType) else (expected,)
-
-
-def _as(kind: Any, value: Any) -> Any:
-    """A value as one of a kind.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-    elif kind is str:
-        if isinstance(value, str) and value != "null":
-            return value
-    elif get_origin(kind) is tuple:
-        items = _plain(value)
-        if isinstance(items, list) and all(isinstance(item, str) for item in items):
-            return tuple(items)
-    else:
-        plain = _plain(value)
-        if type(plain) is kind:
-            return plain
-        if kind is float and type(plain) is int:
-            return float(plain)
-    raise ValueError
+def _readings(value: Any) -> list[Any]:
+    """A value, and what YAML makes of it if it is a text. The text null is none."""
+    return [None] if value == "null" else [value, _plain(value)]
 
 
 def _plain(value: Any) -> Any:
@@ -182,28 +124,19 @@ def _plain(value: Any) -> Any:
         return value
     try:
         return _parsed(value)
-    except (yaml.YAMLError, RecursionError, _Twice):
+    except yaml.YAMLError:
         return value
 
 
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-
-
-class _Twice(Exception):
-    """A key that stands twice in a mapping."""
-
-    def __init__(self, key: str, line: int):
-        self.key, self.line = key, line
+class _Twice(yaml.MarkedYAMLError):
+    """A key stands twice in a mapping."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without dates, with numbers like 1e-3, and with no key twice."""
+    """YAML with decimal numbers and 1e-3, without dates, octal and base 60, and with no key twice."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in ("bool", "merge", "null")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -211,15 +144,27 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise _Twice(key.value, key.start_mark.line + 1)
+                raise _Twice(problem=f"{key.value} stands there twice; delete one", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+_WHOLE = r"[-+]?(0|[1-9][0-9_]*)"
+for _tag, _pattern in {
+    "int": f"^{_WHOLE}$",
+    "float": rf"^({_WHOLE}(\.[0-9_]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$",
+}.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list("-+.0123456789"))
 
 
 def _parsed(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    """What a text says in YAML.
+
+    Raises:
+        yaml.YAMLError: it says nothing.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except (RecursionError, ValueError, LookupError, AttributeError) as error:
+        # What the library's constructors raise for `!!bool maybe` and its like.
+        raise yaml.YAMLError(str(error)) from error

@@ -193,6 +193,12 @@ def test_wrong_budgets_are_refused(refused: Any, given: str, message: str) -> No
         ("attacks.noise_step=1000", "must be 0 to 999, got 1000"),
         ("seed=99999999999", "must be 0 to 2147483647, got 99999999999"),
         ("attacks.symbols=QQ", "must be two or more different symbols, got QQ"),
+        ("attacks.symbols=11", "must be two or more different symbols, got 11"),
+        # What YAML reads as another number than was written: octal, base 60.
+        ("seed=010", "must be a whole number, 0 to 2147483647, got 010"),
+        ("subgroups.members=1:30", "must be a whole number, 1 or more, got 1:30"),
+        ("score.temperature=1:30.5", "must be a number, more than 0, got 1:30.5"),
+        ("attacks.noise=!!bool maybe", "must be true or false, got !!bool maybe"),
     ],
 )
 def test_wrong_assignments_are_refused(refused: Any, assignment: str, message: str) -> None:
@@ -253,6 +259,8 @@ def test_settings_in_a_file(settings: Any, tmp_path: Path) -> None:
         (b"limits.pixels: 5\nlimits: {pixels: 6}\n", ": limits.pixels: stands there twice; delete one"),
         (b"subgroups: [1\n", ", line 2: not valid YAML"),
         (b"seed: 1\n---\nseed: 2\n", ", line 2: not valid YAML"),
+        (b"seed: !!bool maybe\n", ": not valid YAML"),
+        (b"seed: " + b"9" * 5000, ": not valid YAML"),
         (b"seed: !!python/object/apply:os.getcwd []\n", ", line 1: not valid YAML"),
         (b"[" * 5000, ": not valid YAML"),
         (b"[1, 2]\n", ": must hold settings, as in `subgroups: {members: 20}`, got [1, 2]"),
@@ -280,6 +288,9 @@ def test_a_file_that_is_no_text_is_refused(refused: Any, tmp_path: Path) -> None
     [
         ("score: {temperature: 1e-3}", "score.temperature", 0.001),
         ("score: {temperature: 2}", "score.temperature", 2.0),
+        ("score: {temperature: +.5}", "score.temperature", 0.5),
+        ("limits: {pixels: 1_000}", "limits.pixels", 1000),
+        ("output: 12:30", "output", "12:30"),
         ("subgroups: {members: '20'}", "subgroups.members", 20),
         ("subgroups.members: 20", "subgroups.members", 20),
         ("attacks: {noise: no}", "attacks.noise", False),

@@ -23,7 +23,7 @@ from ards_ray.cluster.steps import (
     write_signals,
     write_subgroups,
 )
-from ards_ray.config import Settings, check_settings, to_dict
+from ards_ray.config import Settings, to_dict
 from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.proxy.family import load_inputs
@@ -38,6 +38,7 @@ from ards_ray.stages import inputs, mixture
 from ards_ray.stages.image_files import images_changed
 from ards_ray.stages.reuse import check_earlier
 from ards_ray.stages.yardstick import NO_ATTACKS, yardstick_stamp
+from ards_ray.validation import check_settings
 
 
 def select(settings: Settings, console: Console, fresh: bool = False, retry_failed: bool = False) -> None:
