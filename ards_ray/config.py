@@ -10,6 +10,8 @@ from annotated_types import Ge, Gt, Interval, Lt, Predicate
 from pydantic import Field, Strict
 
 Links = Literal["refuse", "follow"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Device = Literal["auto", "cpu", "cuda"]
 Count = Annotated[int, Ge(1)]
 Symbols = Annotated[
     str,
@@ -51,8 +53,8 @@ class ProxySettings:
 
     model: str | None = None
     adapter: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
     vector: Literal["attention", "last-token"] = "attention"
 
 

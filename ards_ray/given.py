@@ -1,20 +1,19 @@
 """Settings as users write them: YAML files, KEY=VALUE, options. What is wrong is told in their words."""
 
 import re
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from ards_ray.config import Settings
 from ards_ray.errors import SettingsError
 from ards_ray.validation import accepted, annotations_of, shown, validated
 from ards_ray.words import nearest
 
-SECTIONS: dict[str, Any] = {item.name: item.type for item in fields(Settings) if is_dataclass(item.type)}
-ANNOTATIONS = annotations_of(Settings)
+_Settings = TypeVar("_Settings")
 
 
 @dataclass(frozen=True)
@@ -24,41 +23,85 @@ class Given:
     Attributes:
         key: Its key.
         value: Its value: what YAML made of it, or its text.
-        source: Where it was given, in front of the key in messages.
+        name: The setting as its user wrote it.
     """
 
     key: str
     value: Any
-    source: str
-
-    @property
-    def name(self) -> str:
-        """The setting as its user wrote it."""
-        return f"{self.source}{self.key}"
+    name: str
 
 
-def settings_of(given: Sequence[Given]) -> Settings:
+def settings_of(kind: type[_Settings], given: Sequence[Given]) -> _Settings:
     """The settings, the later ones before the earlier ones; what is not given has its default.
+
+    Args:
+        kind: The class of settings.
+        given: What was given of them.
 
     Raises:
         SettingsError: a key is unknown, or a value is not what it must be.
     """
+    annotations = annotations_of(kind)
     values = {
-        one.key: validated(ANNOTATIONS[one.key], _readings(one.value), one.name)
+        one.key: validated(annotations[one.key], _readings(one.value), one.name)
         for item in given
-        for one in _flat(item)
+        for one in _flat(kind, item)
     }
     sections = {
-        name: kind(**{key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")})
-        for name, kind in SECTIONS.items()
+        name: section(**{key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")})
+        for name, section in _sections(kind).items()
     }
-    return Settings(**sections, **{key: value for key, value in values.items() if "." not in key})
+    return kind(**sections, **{key: value for key, value in values.items() if "." not in key})
 
 
-def given_in_file(path: Path, source: str) -> list[Given]:
+def print_settings(settings: Any) -> None:
+    """Print settings as YAML, which --config reads."""
+    print(yaml.safe_dump(asdict(settings), sort_keys=False), end="")
+
+
+def given_by(
+    options: Namespace, kind: type, shorthands: Mapping[str, str], presets: Sequence[Path] = ()
+) -> list[Given]:
+    """The settings of a command line, what goes before the other last: of --config, of --set, of their own options.
+
+    Args:
+        options: The command line.
+        kind: The class of settings.
+        shorthands: The options of their own, and the settings that they stand for.
+        presets: Files that --config may name without their folder and ending.
+
+    Raises:
+        SettingsError: the file holds no such settings, or an assignment is none.
+    """
+    given = []
+    if options.config is not None:
+        given += _given_in_file(kind, _config_file(options.config, presets), f"--config {options.config}")
+    for assignment in options.assignments:
+        key, separator, value = assignment.partition("=")
+        if not separator or not key:
+            example = "section.key=value" if _sections(kind) else "key=value"
+            raise SettingsError(f"--set {assignment}: write it as {example}")
+        given.append(Given(key, value, f"--set {key}"))
+    for option, key in shorthands.items():
+        value = getattr(options, option.replace("-", "_"))
+        if value is not None:
+            given.append(Given(key, value, f"--{option}" if "." not in key else f"--{option}: {key}"))
+    return given
+
+
+def _config_file(name: str, presets: Sequence[Path]) -> Path:
+    for path in [Path(name), *(preset for preset in presets if preset.stem == name)]:
+        if path.is_file():
+            return path
+    known = f", and no preset of that name; presets: {', '.join(preset.stem for preset in presets)}" if presets else ""
+    raise SettingsError(f"--config {name}: no such file{known}")
+
+
+def _given_in_file(kind: type, path: Path, source: str) -> list[Given]:
     """The settings of a YAML file.
 
     Args:
+        kind: The class of settings.
         path: The file.
         source: The file as its user wrote it.
 
@@ -75,8 +118,9 @@ def given_in_file(path: Path, source: str) -> list[Given]:
         raise SettingsError(f"{source}{f', line {mark.line + 1}' if mark else ''}: {problem}") from error
     if not isinstance(content, Mapping):
         found = "nothing" if content is None else shown(content)
-        raise SettingsError(f"{source}: must hold settings, as in `subgroups: {{members: 20}}`, got {found}")
-    given = [one for key, value in content.items() for one in _flat(Given(str(key), value, f"{source}: "))]
+        example = "subgroups: {members: 20}" if _sections(kind) else "limit: 20"
+        raise SettingsError(f"{source}: must hold settings, as in `{example}`, got {found}")
+    given = [one for key, value in content.items() for one in _flat(kind, Given(str(key), value, f"{source}: {key}"))]
     seen = set()
     for one in given:
         if one.key in seen:
@@ -85,32 +129,41 @@ def given_in_file(path: Path, source: str) -> list[Given]:
     return given
 
 
-def _flat(given: Given) -> Iterator[Given]:
+def _sections(kind: Any) -> dict[str, Any]:
+    """The sections of a class of settings."""
+    return {item.name: item.type for item in fields(kind) if is_dataclass(item.type)}
+
+
+def _flat(kind: type, given: Given) -> Iterator[Given]:
     """The settings of a section, or the setting itself."""
-    if given.key in ANNOTATIONS:
+    annotations, sections = annotations_of(kind), _sections(kind)
+    if given.key in annotations:
         yield given
         return
     content = _plain(given.value)
-    if given.key not in SECTIONS:
-        near = nearest(given.key, [*SECTIONS, *([] if isinstance(content, Mapping) else ANNOTATIONS)])
-        raise SettingsError(f"{given.name}: no such setting; {_there_is(near)}")
+    if given.key not in sections:
+        near = nearest(given.key, [*sections, *([] if sections and isinstance(content, Mapping) else annotations)])
+        raise SettingsError(f"{given.name}: no such setting; {_there_is(kind, near)}")
     if not isinstance(content, Mapping):
-        raise SettingsError(f"{given.name}: must be {_described(given.key)}, got {shown(given.value)}")
+        raise SettingsError(f"{given.name}: must be {_described(kind, given.key)}, got {shown(given.value)}")
     for key, value in content.items():
-        yield from _flat(Given(f"{given.key}.{key}", value, given.source))
+        yield from _flat(kind, Given(f"{given.key}.{key}", value, f"{given.name}.{key}"))
 
 
-def _there_is(near: str | None) -> str:
-    if near is None:
-        return f"the sections are {', '.join(SECTIONS)}, and there are output and seed"
-    return f"the nearest is {near}: {_described(near)}"
+def _there_is(kind: type, near: str | None) -> str:
+    if near is not None:
+        return f"the nearest is {near}: {_described(kind, near)}"
+    sections, others = _sections(kind), [key for key in annotations_of(kind) if "." not in key]
+    if not sections:
+        return f"there are {', '.join(others)}"
+    return f"the sections are {', '.join(sections)}, and there are {' and '.join(others)}"
 
 
-def _described(key: str) -> str:
+def _described(kind: type, key: str) -> str:
     """What a setting or a section accepts, in words."""
-    if key in SECTIONS:
-        return f"a section with {', '.join(item.name for item in fields(SECTIONS[key]))}"
-    return accepted(ANNOTATIONS[key])
+    if key in _sections(kind):
+        return f"a section with {', '.join(item.name for item in fields(_sections(kind)[key]))}"
+    return accepted(annotations_of(kind)[key])
 
 
 def _readings(value: Any) -> list[Any]:

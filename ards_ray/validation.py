@@ -18,6 +18,7 @@ _TYPES = {
     "integer": "a whole number",
     "number": "a number",
     "array": "a list of texts",
+    "object": "texts by their names, as in {name: text}",
     "null": "null",
 }
 # Errors of values that have the right type.
@@ -62,7 +63,8 @@ def validated(annotation: Any, readings: Sequence[Any], name: str) -> Any:
             return _adapter(annotation).validate_python(value)
         except ValidationError as error:
             if any(one["type"] in _OUT_OF_BOUNDS for one in error.errors()):
-                raise SettingsError(f"{name}: must be {accepted(annotation, types=False)}, got {value}") from None
+                got = shown(value) if isinstance(value, list | tuple) else value
+                raise SettingsError(f"{name}: must be {accepted(annotation, types=False)}, got {got}") from None
     must, got = accepted(annotation), readings[0]
     quotes = "; write it in quotes" if must.startswith(_TYPES["string"]) and isinstance(got, int | float) else ""
     raise SettingsError(f"{name}: must be {must}, got {shown(got)}{quotes}")
@@ -82,7 +84,10 @@ def accepted(annotation: Any, types: bool = True) -> str:
     words: list[str] = []
     for member in members:
         choices = [member["const"]] if "const" in member else member.get("enum", [])
-        parts = [*([_TYPES[member["type"]]] if types else []), *_bounds(member)]
+        if "enum" in member.get("items", {}):
+            choices = [f"a list of {either(member['items']['enum'])}"]
+        bounds = _bounds(member)
+        parts = bounds if bounds and not types else [_TYPES[member["type"]], *bounds]
         words += choices or [", ".join(parts)]
     return ", or ".join(words) if any(map(_bounds, members)) else either(words)
 

@@ -376,6 +376,78 @@ def test_usage(capsys: pytest.CaptureFixture[str], arguments: str, message: str)
     assert printed.err.count("\n") == 1
 
 
+@pytest.fixture
+def evaluation(capsys: pytest.CaptureFixture[str]) -> Any:
+    """The settings that some arguments of `evaluate` give, or the message with which they are refused."""
+
+    def parse(*arguments: str) -> Any:
+        code = main(["evaluate", "--print-config", *arguments])
+        printed = capsys.readouterr()
+        assert (code, printed.out == "") in ((0, False), (2, True))
+        return yaml.safe_load(printed.out) if code == 0 else printed.err
+
+    return parse
+
+
+def test_settings_of_an_evaluation(evaluation: Any, tmp_path: Path) -> None:
+    """An evaluation is repeated from its printed settings, whichever way they were given."""
+    arguments = [
+        "--model",
+        "m",
+        "--benchmark",
+        "plain=a",
+        "mmmu=b",
+        "--images",
+        "c",
+        "mmmu=d",
+        "--attacks",
+        "clean,symbol",
+    ]
+    arguments += ["--symbols", "i,ii,iii", "--limit", "5", "--tensor-parallel", "2", "--engine", "vllm", "--seed", "7"]
+    printed = evaluation(*arguments)
+    assert printed["benchmarks"] == {"plain": "a", "mmmu": "b"}
+    assert printed["images"] == {"all": "c", "mmmu": "d"}
+    assert (printed["attacks"], printed["symbols"]) == (["clean", "symbol"], ["i", "ii", "iii"])
+    assert (printed["limit"], printed["tensor_parallel"], printed["seed"]) == (5, 2, 7)
+    assert printed == {**evaluation(), **printed}, "a setting has no default"
+    file = tmp_path / "settings.yaml"
+    file.write_text(yaml.safe_dump(printed))
+    assert evaluation("--config", str(file)) == printed
+    given = ("--set", "symbols=[A, B]", "--set", "benchmarks={plain: e}", "--set", "images={}", "--limit", "6")
+    changes = {"symbols": ["A", "B"], "benchmarks": {"plain": "e"}, "images": {}, "limit": 6}
+    assert evaluation("--config", str(file), *given) == printed | changes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "limt=3"), "--set limt: no such setting; the nearest is limit: a whole number, 1 or more, or null"),
+        (("--set", "limit=0"), "--set limit: must be 1 or more, or null, got 0"),
+        (("--set", "workers=none"), "--set workers: must be a whole number, 1 or more, or auto, got none"),
+        (("--set", "score=letter"), "--set score: must be generate or letters, got letter"),
+        (
+            ("--set", "attacks=clean"),
+            "--set attacks: must be a list of clean, permutation, symbol or symbol+permutation, got clean",
+        ),
+        (("--symbols", "QQ"), '--symbols: must be two or more different symbols, got ["Q", "Q"]'),
+        (
+            ("--set", "symbols=[Q, 1]"),
+            "--set symbols: must be a list of texts, two or more different symbols, got [Q, 1]",
+        ),
+        (
+            ("--set", "images=a"),
+            "--set images: must be texts by their names, as in {name: text}, got a",
+        ),
+        (("--set", "limit"), "--set limit: write it as key=value"),
+        (("--config", "none"), "--config none: no such file"),
+        (("--set", "model.name=x"), "--set model.name: no such setting; the nearest is model: text or null"),
+    ],
+)
+def test_wrong_settings_of_an_evaluation(evaluation: Any, arguments: tuple[str, ...], message: str) -> None:
+    """Each in the words that those of a selection are told in."""
+    assert evaluation(*arguments) == f"error: {message}\n"
+
+
 def test_wrong_inputs_of_the_conversion(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The other command ends in the same way."""
     assert main(["convert-checkpoint", str(tmp_path / "missing"), str(tmp_path / "target")]) == 2
