@@ -1,15 +1,16 @@
 """Settings as users write them: YAML files, KEY=VALUE, options. What is wrong is told in their words."""
 
-import re
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from ards_ray.errors import SettingsError
+from ards_ray.plain_yaml import NotPlain, parsed, plain
 from ards_ray.validation import accepted, annotations_of, shown, validated
 from ards_ray.words import nearest
 
@@ -42,16 +43,11 @@ def settings_of(kind: type[_Settings], given: Sequence[Given]) -> _Settings:
         SettingsError: a key is unknown, or a value is not what it must be.
     """
     annotations = annotations_of(kind)
-    values = {
-        one.key: validated(annotations[one.key], _readings(one.value), one.name)
-        for item in given
-        for one in _flat(kind, item)
-    }
-    sections = {
-        name: section(**{key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")})
-        for name, section in _sections(kind).items()
-    }
-    return kind(**sections, **{key: value for key, value in values.items() if "." not in key})
+    values: dict[str, dict[str, Any]] = defaultdict(dict)
+    for one in (one for item in given for one in _flat(annotations, item)):
+        section, _, name = one.key.rpartition(".")
+        values[section][name] = validated(annotations[one.key], _readings(one.value), one.name)
+    return kind(**values.pop("", {}), **{name: annotations[name](**inner) for name, inner in values.items()})
 
 
 def print_settings(settings: Any) -> None:
@@ -73,13 +69,13 @@ def given_by(
     Raises:
         SettingsError: the file holds no such settings, or an assignment is none.
     """
-    given = []
+    given, annotations = [], annotations_of(kind)
     if options.config is not None:
-        given += _given_in_file(kind, _config_file(options.config, presets), f"--config {options.config}")
+        given += _given_in_file(annotations, _config_file(options.config, presets), f"--config {options.config}")
     for assignment in options.assignments:
         key, separator, value = assignment.partition("=")
         if not separator or not key:
-            example = "section.key=value" if _sections(kind) else "key=value"
+            example = "section.key=value" if _has_sections(annotations) else "key=value"
             raise SettingsError(f"--set {assignment}: write it as {example}")
         given.append(Given(key, value, f"--set {key}"))
     for option, key in shorthands.items():
@@ -97,11 +93,11 @@ def _config_file(name: str, presets: Sequence[Path]) -> Path:
     raise SettingsError(f"--config {name}: no such file{known}")
 
 
-def _given_in_file(kind: type, path: Path, source: str) -> list[Given]:
+def _given_in_file(annotations: Mapping[str, Any], path: Path, source: str) -> list[Given]:
     """The settings of a YAML file.
 
     Args:
-        kind: The class of settings.
+        annotations: Those of the settings that there are.
         path: The file.
         source: The file as its user wrote it.
 
@@ -109,18 +105,17 @@ def _given_in_file(kind: type, path: Path, source: str) -> list[Given]:
         SettingsError: it is no YAML, holds no settings, or states one twice.
     """
     try:
-        content = _parsed(path.read_text(encoding="utf-8"))
+        content = parsed(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise SettingsError(f"{source}: not a text file in UTF-8 ({error})") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = error.problem if isinstance(error, _Twice) else "not valid YAML"
-        raise SettingsError(f"{source}{f', line {mark.line + 1}' if mark else ''}: {problem}") from error
+    except NotPlain as error:
+        raise SettingsError(f"{source}{error}") from error
     if not isinstance(content, Mapping):
         found = "nothing" if content is None else shown(content)
-        example = "subgroups: {members: 20}" if _sections(kind) else "limit: 20"
+        example = "subgroups: {members: 20}" if _has_sections(annotations) else "limit: 20"
         raise SettingsError(f"{source}: must hold settings, as in `{example}`, got {found}")
-    given = [one for key, value in content.items() for one in _flat(kind, Given(str(key), value, f"{source}: {key}"))]
+    items = [Given(str(key), value, f"{source}: {key}") for key, value in content.items()]
+    given = [one for item in items for one in _flat(annotations, item)]
     seen = set()
     for one in given:
         if one.key in seen:
@@ -129,95 +124,36 @@ def _given_in_file(kind: type, path: Path, source: str) -> list[Given]:
     return given
 
 
-def _sections(kind: Any) -> dict[str, Any]:
-    """The sections of a class of settings."""
-    return {item.name: item.type for item in fields(kind) if is_dataclass(item.type)}
+def _has_sections(annotations: Mapping[str, Any]) -> bool:
+    return any(map(is_dataclass, annotations.values()))
 
 
-def _flat(kind: type, given: Given) -> Iterator[Given]:
+def _flat(annotations: Mapping[str, Any], given: Given) -> Iterator[Given]:
     """The settings of a section, or the setting itself."""
-    annotations, sections = annotations_of(kind), _sections(kind)
-    if given.key in annotations:
+    annotation, content = annotations.get(given.key), plain(given.value)
+    if annotation is None:
+        raise SettingsError(f"{given.name}: no such setting; {_there_is(annotations, given.key, content)}")
+    if not is_dataclass(annotation):
         yield given
-        return
-    content = _plain(given.value)
-    if given.key not in sections:
-        near = nearest(given.key, [*sections, *([] if sections and isinstance(content, Mapping) else annotations)])
-        raise SettingsError(f"{given.name}: no such setting; {_there_is(kind, near)}")
-    if not isinstance(content, Mapping):
-        raise SettingsError(f"{given.name}: must be {_described(kind, given.key)}, got {shown(given.value)}")
-    for key, value in content.items():
-        yield from _flat(kind, Given(f"{given.key}.{key}", value, f"{given.name}.{key}"))
+    elif not isinstance(content, Mapping):
+        raise SettingsError(f"{given.name}: must be {accepted(annotation)}, got {shown(given.value)}")
+    else:
+        for key, value in content.items():
+            yield from _flat(annotations, Given(f"{given.key}.{key}", value, f"{given.name}.{key}"))
 
 
-def _there_is(kind: type, near: str | None) -> str:
+def _there_is(annotations: Mapping[str, Any], key: str, content: Any) -> str:
+    """What there is instead of a setting that does not exist."""
+    sections = [known for known, annotation in annotations.items() if is_dataclass(annotation)]
+    near = nearest(key, sections if sections and isinstance(content, Mapping) else list(annotations))
     if near is not None:
-        return f"the nearest is {near}: {_described(kind, near)}"
-    sections, others = _sections(kind), [key for key in annotations_of(kind) if "." not in key]
+        return f"the nearest is {near}: {accepted(annotations[near])}"
+    others = [known for known in annotations if "." not in known and known not in sections]
     if not sections:
         return f"there are {', '.join(others)}"
     return f"the sections are {', '.join(sections)}, and there are {' and '.join(others)}"
 
 
-def _described(kind: type, key: str) -> str:
-    """What a setting or a section accepts, in words."""
-    if key in _sections(kind):
-        return f"a section with {', '.join(item.name for item in fields(_sections(kind)[key]))}"
-    return accepted(annotations_of(kind)[key])
-
-
 def _readings(value: Any) -> list[Any]:
     """A value, and what YAML makes of it if it is a text. The text null is none."""
-    return [None] if value == "null" else [value, _plain(value)]
-
-
-def _plain(value: Any) -> Any:
-    """What YAML makes of a value that is a text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return _parsed(value)
-    except yaml.YAMLError:
-        return value
-
-
-class _Twice(yaml.MarkedYAMLError):
-    """A key stands twice in a mapping."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with decimal numbers and 1e-3, without dates, octal and base 60, and with no key twice."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in ("bool", "merge", "null")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise _Twice(problem=f"{key.value} stands there twice; delete one", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_WHOLE = r"[-+]?(0|[1-9][0-9_]*)"
-for _tag, _pattern in {
-    "int": f"^{_WHOLE}$",
-    "float": rf"^({_WHOLE}(\.[0-9_]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$",
-}.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list("-+.0123456789"))
-
-
-def _parsed(text: str) -> Any:
-    """What a text says in YAML.
-
-    Raises:
-        yaml.YAMLError: it says nothing.
-    """
-    try:
-        return yaml.load(text, _Loader)
-    except (RecursionError, ValueError, LookupError, AttributeError) as error:
-        # What the library's constructors raise for `!!bool maybe` and its like.
-        raise yaml.YAMLError(str(error)) from error
+    return [None] if value == "null" else [value, plain(value)]

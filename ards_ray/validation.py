@@ -29,12 +29,10 @@ _adapter = cache(partial(TypeAdapter, config=ConfigDict(strict=True)))
 
 
 def annotations_of(kind: Any) -> dict[str, Any]:
-    """The annotation of each setting in a class of settings, by its key: `section.name`, or its name alone."""
-    annotations: dict[str, Any] = {}
-    for item in fields(kind):
-        inner = annotations_of(item.type) if is_dataclass(item.type) else {}
-        annotations |= {f"{item.name}.{key}": value for key, value in inner.items()} or {item.name: item.type}
-    return annotations
+    """The annotation of each section and setting in a class of settings, by its key: `section.name` in a section."""
+    annotations = {item.name: item.type for item in fields(kind)}
+    sections = {name: annotation for name, annotation in annotations.items() if is_dataclass(annotation)}
+    return annotations | {f"{name}.{item.name}": item.type for name in sections for item in fields(sections[name])}
 
 
 def check_settings(settings: Any) -> None:
@@ -44,7 +42,8 @@ def check_settings(settings: Any) -> None:
         SettingsError: names the key, what it must be and its value.
     """
     for key, annotation in annotations_of(settings).items():
-        validated(annotation, [attrgetter(key)(settings)], key)
+        if not is_dataclass(annotation):
+            validated(annotation, [attrgetter(key)(settings)], key)
 
 
 def validated(annotation: Any, readings: Sequence[Any], name: str) -> Any:
@@ -71,12 +70,14 @@ def validated(annotation: Any, readings: Sequence[Any], name: str) -> Any:
 
 
 def accepted(annotation: Any, types: bool = True) -> str:
-    """What a setting accepts, in words.
+    """What a setting or a section accepts, in words.
 
     Args:
-        annotation: The setting's.
+        annotation: Its annotation.
         types: Name the types too, not the bounds and choices alone.
     """
+    if is_dataclass(annotation):
+        return f"a section with {', '.join(item.name for item in fields(annotation))}"
     schema = _adapter(annotation).json_schema()
     members = schema.get("anyOf", [schema])
     if "description" in schema:
