@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from importlib.resources import files
 from pathlib import Path
 from textwrap import fill
 from typing import Any, get_args
@@ -12,14 +11,16 @@ from typing import Any, get_args
 from rich.console import Console
 
 from ards_ray.cli_evaluate import add_evaluate
-from ards_ray.config import Settings, check_settings, to_dict
-from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.given import Given, given_in_file, settings_of
+from ards_ray.config import Settings
+from ards_ray.errors import ArdsError
+from ards_ray.given import Given, given_by, print_settings, settings_of
 from ards_ray.options import Parser, whole_number
+from ards_ray.validation import check_settings
 
 # The options of their own, and the settings that they stand for.
 SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",
               "output": "output", "subgroups": "subgroups.run", "reuse": "runtime.reuse"}  # fmt: skip
+PRESETS = sorted(Path(__file__).with_name("presets").glob("*.yaml"))
 INTERRUPTED = 130
 # Small enough that the members of the demo's subgroups leave enough of every format for its mixture.
 DEMO_DEFAULTS = {"subgroups.per_format": 2, "subgroups.members": 5}
@@ -96,9 +97,7 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         settings = read_settings(options, shared_settings(RunDirectory(settings.subgroups.run)))
     check_settings(settings)
     if options.print_config:
-        import yaml
-
-        print(yaml.safe_dump(to_dict(settings), sort_keys=False), end="")
+        print_settings(settings)
         return
     # Imported late: help and settings do not wait for torch and Ray.
     from ards_ray.jobs.plan import plan
@@ -128,20 +127,8 @@ def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | Non
     Raises:
         SettingsError: a key is unknown, or a value is not what it must be.
     """
-    given = [Given(key, value, "") for key, value in (defaults or {}).items()]
-    if options.config is not None:
-        given += given_in_file(_config_file(options.config), f"--config {options.config}")
-    for assignment in options.assignments:
-        key, separator, value = assignment.partition("=")
-        if not separator or not key:
-            raise SettingsError(f"--set {assignment}: write it as section.key=value")
-        given.append(Given(key, value, "--set "))
-    given += [
-        Given(key, getattr(options, option), f"--{option}: ")
-        for option, key in SHORTHANDS.items()
-        if getattr(options, option) is not None
-    ]
-    return settings_of(given)
+    given = [Given(key, value, key) for key, value in (defaults or {}).items()]
+    return settings_of(Settings, given + given_by(options, Settings, SHORTHANDS, PRESETS))
 
 
 class _HelpWithSettings(argparse.Action):
@@ -180,17 +167,6 @@ def _help_lines(section: type, prefix: str) -> list[str]:
         text = f"{described[item.name]}{values} [{'none' if default in (None, ()) else default}]"
         lines.append(fill(text, 110, initial_indent=f"  {prefix + item.name:26}", subsequent_indent=" " * 28))
     return lines
-
-
-def _config_file(name: str) -> Path:
-    if Path(name).is_file():
-        return Path(name)
-    presets = files("ards_ray") / "presets"
-    preset = presets / f"{name}.yaml"
-    if "/" not in name and preset.is_file():
-        return Path(str(preset))
-    known = ", ".join(sorted(item.name.removesuffix(".yaml") for item in presets.iterdir()))
-    raise SettingsError(f"--config {name}: no such file, and no preset of that name; presets: {known}")
 
 
 def _add_verify(commands: "argparse._SubParsersAction[Parser]") -> None:

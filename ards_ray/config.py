@@ -3,14 +3,25 @@
 Each group says which stage's numbers it changes; `runtime` changes none.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from operator import attrgetter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ards_ray.errors import SettingsError
+from annotated_types import Ge, Gt, Interval, Lt, Predicate
+from pydantic import Field, Strict
 
 Links = Literal["refuse", "follow"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Device = Literal["auto", "cpu", "cuda"]
+Count = Annotated[int, Ge(1)]
+Symbols = Annotated[
+    str,
+    Predicate(lambda symbols: len(set(symbols)) == len(symbols) >= 2),
+    Field(description="two or more different symbols"),
+]
+Budget = Annotated[
+    Count | Annotated[float, Gt(0), Lt(1)],
+    Field(description="a fraction between 0 and 1 or a whole number of conversations from 1"),
+]
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class CorpusSettings:
         links: Whether symbolic links in that folder that lead out of it are followed.
     """
 
-    files: tuple[str, ...] = ()
+    files: Annotated[tuple[str, ...], Strict(False)] = ()
     images: str | None = None
     links: Links = "refuse"
 
@@ -42,8 +53,8 @@ class ProxySettings:
 
     model: str | None = None
     adapter: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
     vector: Literal["attention", "last-token"] = "attention"
 
 
@@ -63,9 +74,9 @@ class AttackSettings:
     symbol: bool = True
     permutation: bool = True
     noise: bool = True
-    symbols: str = "QWERTYU"
-    permutations: int | Literal["all"] = 1
-    noise_step: int = 300
+    symbols: Symbols = "QWERTYU"
+    permutations: Count | Literal["all"] = 1
+    noise_step: Annotated[int, Interval(ge=0, le=999)] = 300
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,9 @@ class SubgroupSettings:
 
     cluster: bool = True
     perturb: bool = True
-    per_format: int = 10
-    members: int = 50
-    candidates: int | Literal["all"] = "all"
+    per_format: Annotated[int, Interval(ge=1, le=1000)] = 10
+    members: Count = 50
+    candidates: Count | Literal["all"] = "all"
     criterion: Literal["loss", "answer"] = "loss"
     versions: Literal["clean", "clean+corrupted"] = "clean"
     run: str | None = None
@@ -116,7 +127,7 @@ class ScoreSettings:
 
     aggregate: Literal["weighted-sum", "subgroup-maximum"] = "weighted-sum"
     similarity: Literal["mean", "max"] = "mean"
-    temperature: float = 1.0
+    temperature: Annotated[float, Gt(0)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +140,7 @@ class MixtureSettings:
         quota: Whether each format gets its share of the budget as in the corpus.
     """
 
-    budget: int | float = 0.3
+    budget: Budget = 0.3
     exclude_members: bool = True
     quota: Literal["none", "format"] = "none"
 
@@ -144,9 +155,9 @@ class LimitSettings:
         pixels: Largest image, in pixels (width times height).
     """
 
-    failed_fraction: float = 0.05
-    positions: int = 2048
-    pixels: int = 100_000_000
+    failed_fraction: Annotated[float, Interval(ge=0, le=1)] = 0.05
+    positions: Annotated[int, Ge(2)] = 2048
+    pixels: Count = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -161,10 +172,10 @@ class RuntimeSettings:
         reuse: Run with the same proxy and settings, whose signals are taken over where conversations are the same.
     """
 
-    workers: int | Literal["auto"] = "auto"
-    threads: int = 1
-    shard_size: int = 256
-    batch_positions: int = 16_384
+    workers: Count | Literal["auto"] = "auto"
+    threads: Count = 1
+    shard_size: Count = 256
+    batch_positions: Count = 16_384
     reuse: str | None = None
 
 
@@ -196,65 +207,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     output: str | None = None
-    seed: int = 42
-
-
-# What a setting must be beyond its type.
-_BOUNDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "attacks.symbols": (
-        "two or more different symbols",
-        lambda value: len(value) >= 2 and len(set(value)) == len(value),
-    ),
-    "attacks.permutations": ("1 or more, or all", lambda value: value == "all" or value >= 1),
-    "attacks.noise_step": ("0 to 999", lambda value: 0 <= value < 1000),
-    "subgroups.per_format": ("1 to 1000", lambda value: 1 <= value <= 1000),
-    "subgroups.members": ("1 or more", lambda value: value >= 1),
-    "subgroups.candidates": ("1 or more, or all", lambda value: value == "all" or value >= 1),
-    "score.temperature": ("more than 0", lambda value: value > 0),
-    "mixture.budget": (
-        "a fraction between 0 and 1 or a whole number of conversations from 1",
-        lambda value: 0 < value < 1 or (isinstance(value, int) and value >= 1),
-    ),
-    "limits.failed_fraction": ("0 to 1", lambda value: 0 <= value <= 1),
-    "limits.positions": ("2 or more", lambda value: value >= 2),
-    "limits.pixels": ("1 or more", lambda value: value >= 1),
-    "runtime.workers": ("1 or more, or auto", lambda value: value == "auto" or value >= 1),
-    "runtime.threads": ("1 or more", lambda value: value >= 1),
-    "runtime.shard_size": ("1 or more", lambda value: value >= 1),
-    "runtime.batch_positions": ("1 or more", lambda value: value >= 1),
-    "seed": ("0 to 2147483647", lambda value: 0 <= value < 2**31),
-}
-
-
-def bounds_of(key: str) -> str | None:
-    """What a setting must be beyond its type, in words."""
-    return _BOUNDS[key][0] if key in _BOUNDS else None
-
-
-def check_bounds(key: str, value: Any, name: str | None = None) -> None:
-    """Check what the type of a setting cannot say.
-
-    Args:
-        key: The setting, `section.key`.
-        value: Its value, of the right type.
-        name: The setting as its user wrote it.
-
-    Raises:
-        SettingsError: names the setting, what it must be and its value.
-    """
-    bounds, holds = _BOUNDS.get(key, ("", lambda _: True))
-    if not holds(value):
-        raise SettingsError(f"{name or key}: must be {bounds}, got {value}")
-
-
-def check_settings(settings: Settings) -> None:
-    """Check what types cannot say.
-
-    Raises:
-        SettingsError: names the key, what it must be and its value.
-    """
-    for key in _BOUNDS:
-        check_bounds(key, attrgetter(key)(settings))
+    seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 42
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:

@@ -1,33 +1,20 @@
 """Settings as users write them: YAML files, KEY=VALUE, options. What is wrong is told in their words."""
 
-import json
-import re
+from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
 
-from ards_ray.config import Settings, bounds_of, check_bounds
 from ards_ray.errors import SettingsError
-from ards_ray.words import either, nearest
+from ards_ray.plain_yaml import NotPlain, parsed, plain
+from ards_ray.validation import accepted, annotations_of, shown, validated
+from ards_ray.words import nearest
 
-SECTIONS: dict[str, Any] = {item.name: item.type for item in fields(Settings) if is_dataclass(item.type)}
-TYPES: dict[str, Any] = {
-    **{f"{section}.{item.name}": item.type for section, kind in SECTIONS.items() for item in fields(kind)},
-    **{item.name: item.type for item in fields(Settings) if item.name not in SECTIONS},
-}
-_KINDS: dict[Any, str] = {
-    str: "text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    NoneType: "null",
-    tuple[str, ...]: "a list of texts",
-}
-_LONGEST_SHOWN = 80
+_Settings = TypeVar("_Settings")
 
 
 @dataclass(frozen=True)
@@ -37,40 +24,80 @@ class Given:
     Attributes:
         key: Its key.
         value: Its value: what YAML made of it, or its text.
-        source: Where it was given, in front of the key in messages.
+        name: The setting as its user wrote it.
     """
 
     key: str
     value: Any
-    source: str
-
-    @property
-    def name(self) -> str:
-        """The setting as its user wrote it."""
-        return f"{self.source}{self.key}"
+    name: str
 
 
-def settings_of(given: Sequence[Given]) -> Settings:
+def settings_of(kind: type[_Settings], given: Sequence[Given]) -> _Settings:
     """The settings, the later ones before the earlier ones; what is not given has its default.
+
+    Args:
+        kind: The class of settings.
+        given: What was given of them.
 
     Raises:
         SettingsError: a key is unknown, or a value is not what it must be.
     """
-    values: dict[str, Any] = {}
-    for item in given:
-        for one in _flat(item):
-            values[one.key] = _value(one)
-    sections = {
-        name: kind(**{key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")})
-        for name, kind in SECTIONS.items()
-    }
-    return Settings(**sections, **{key: value for key, value in values.items() if "." not in key})
+    annotations = annotations_of(kind)
+    values: dict[str, dict[str, Any]] = defaultdict(dict)
+    for one in (one for item in given for one in _flat(annotations, item)):
+        section, _, name = one.key.rpartition(".")
+        values[section][name] = validated(annotations[one.key], _readings(one.value), one.name)
+    return kind(**values.pop("", {}), **{name: annotations[name](**inner) for name, inner in values.items()})
 
 
-def given_in_file(path: Path, source: str) -> list[Given]:
+def print_settings(settings: Any) -> None:
+    """Print settings as YAML, which --config reads."""
+    print(yaml.safe_dump(asdict(settings), sort_keys=False), end="")
+
+
+def given_by(
+    options: Namespace, kind: type, shorthands: Mapping[str, str], presets: Sequence[Path] = ()
+) -> list[Given]:
+    """The settings of a command line, what goes before the other last: of --config, of --set, of their own options.
+
+    Args:
+        options: The command line.
+        kind: The class of settings.
+        shorthands: The options of their own, and the settings that they stand for.
+        presets: Files that --config may name without their folder and ending.
+
+    Raises:
+        SettingsError: the file holds no such settings, or an assignment is none.
+    """
+    given, annotations = [], annotations_of(kind)
+    if options.config is not None:
+        given += _given_in_file(annotations, _config_file(options.config, presets), f"--config {options.config}")
+    for assignment in options.assignments:
+        key, separator, value = assignment.partition("=")
+        if not separator or not key:
+            example = "section.key=value" if _has_sections(annotations) else "key=value"
+            raise SettingsError(f"--set {assignment}: write it as {example}")
+        given.append(Given(key, value, f"--set {key}"))
+    for option, key in shorthands.items():
+        value = getattr(options, option.replace("-", "_"))
+        if value is not None:
+            given.append(Given(key, value, f"--{option}" if "." not in key else f"--{option}: {key}"))
+    return given
+
+
+def _config_file(name: str, presets: Sequence[Path]) -> Path:
+    for path in [Path(name), *(preset for preset in presets if preset.stem == name)]:
+        if path.is_file():
+            return path
+    known = f", and no preset of that name; presets: {', '.join(preset.stem for preset in presets)}" if presets else ""
+    raise SettingsError(f"--config {name}: no such file{known}")
+
+
+def _given_in_file(annotations: Mapping[str, Any], path: Path, source: str) -> list[Given]:
     """The settings of a YAML file.
 
     Args:
+        annotations: Those of the settings that there are.
         path: The file.
         source: The file as its user wrote it.
 
@@ -78,18 +105,17 @@ def given_in_file(path: Path, source: str) -> list[Given]:
         SettingsError: it is no YAML, holds no settings, or states one twice.
     """
     try:
-        content = _parsed(path.read_text(encoding="utf-8"))
+        content = parsed(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise SettingsError(f"{source}: not a text file in UTF-8 ({error})") from error
-    except _Twice as error:
-        raise SettingsError(f"{source}, line {error.line}: {error.key} stands there twice; delete one") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise SettingsError(f"{source}{f', line {mark.line + 1}' if mark else ''}: not valid YAML") from error
+    except NotPlain as error:
+        raise SettingsError(f"{source}{error}") from error
     if not isinstance(content, Mapping):
-        found = "nothing" if content is None else _shown(content)
-        raise SettingsError(f"{source}: must hold settings, as in `subgroups: {{members: 20}}`, got {found}")
-    given = [one for key, value in content.items() for one in _flat(Given(str(key), value, f"{source}: "))]
+        found = "nothing" if content is None else shown(content)
+        example = "subgroups: {members: 20}" if _has_sections(annotations) else "limit: 20"
+        raise SettingsError(f"{source}: must hold settings, as in `{example}`, got {found}")
+    items = [Given(str(key), value, f"{source}: {key}") for key, value in content.items()]
+    given = [one for item in items for one in _flat(annotations, item)]
     seen = set()
     for one in given:
         if one.key in seen:
@@ -98,128 +124,36 @@ def given_in_file(path: Path, source: str) -> list[Given]:
     return given
 
 
-def accepted(key: str) -> str:
-    """What a setting or a section accepts, in words."""
-    if key in SECTIONS:
-        return f"a section with {', '.join(item.name for item in fields(SECTIONS[key]))}"
-    kinds, bounds = _kinds(TYPES[key]), bounds_of(key)
-    words: list[str] = []
-    for kind in kinds:
-        if get_origin(kind) is not Literal:
-            words += [] if kind is int and float in kinds else [_KINDS[kind]]
-        elif bounds is None:
-            words += get_args(kind)
-    return ", ".join([either(words), *([bounds] if bounds else [])])
+def _has_sections(annotations: Mapping[str, Any]) -> bool:
+    return any(map(is_dataclass, annotations.values()))
 
 
-def _flat(given: Given) -> Iterator[Given]:
+def _flat(annotations: Mapping[str, Any], given: Given) -> Iterator[Given]:
     """The settings of a section, or the setting itself."""
-    if given.key in TYPES:
+    annotation, content = annotations.get(given.key), plain(given.value)
+    if annotation is None:
+        raise SettingsError(f"{given.name}: no such setting; {_there_is(annotations, given.key, content)}")
+    if not is_dataclass(annotation):
         yield given
-        return
-    content = _plain(given.value)
-    if given.key not in SECTIONS:
-        near = nearest(given.key, [*SECTIONS, *([] if isinstance(content, Mapping) else TYPES)])
-        raise SettingsError(f"{given.name}: no such setting; {_there_is(near)}")
-    if not isinstance(content, Mapping):
-        raise SettingsError(f"{given.name}: must be {accepted(given.key)}, got {_shown(given.value)}")
-    for key, value in content.items():
-        yield from _flat(Given(f"{given.key}.{key}", value, given.source))
-
-
-def _there_is(near: str | None) -> str:
-    if near is None:
-        return f"the sections are {', '.join(SECTIONS)}, and there are output and seed"
-    return f"the nearest is {near}: {accepted(near)}"
-
-
-def _value(given: Given) -> Any:
-    kinds = _kinds(TYPES[given.key])
-    for kind in kinds:
-        try:
-            value = _as(kind, given.value)
-        except ValueError:
-            continue
-        check_bounds(given.key, value, given.name)
-        return value
-    quotes = "; write it in quotes" if str in kinds and isinstance(given.value, int | float) else ""
-    raise SettingsError(f"{given.name}: must be {accepted(given.key)}, got {_shown(given.value)}{quotes}")
-
-
-def _kinds(expected: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself."""
-    return get_args(expected) if get_origin(expected) in (Union, UnionType) else (expected,)
-
-
-def _as(kind: Any, value: Any) -> Any:
-    """A value as one of a kind.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-    elif kind is str:
-        if isinstance(value, str) and value != "null":
-            return value
-    elif get_origin(kind) is tuple:
-        items = _plain(value)
-        if isinstance(items, list) and all(isinstance(item, str) for item in items):
-            return tuple(items)
+    elif not isinstance(content, Mapping):
+        raise SettingsError(f"{given.name}: must be {accepted(annotation)}, got {shown(given.value)}")
     else:
-        plain = _plain(value)
-        if type(plain) is kind:
-            return plain
-        if kind is float and type(plain) is int:
-            return float(plain)
-    raise ValueError
+        for key, value in content.items():
+            yield from _flat(annotations, Given(f"{given.key}.{key}", value, f"{given.name}.{key}"))
 
 
-def _plain(value: Any) -> Any:
-    """What YAML makes of a value that is a text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return _parsed(value)
-    except (yaml.YAMLError, RecursionError, _Twice):
-        return value
+def _there_is(annotations: Mapping[str, Any], key: str, content: Any) -> str:
+    """What there is instead of a setting that does not exist."""
+    sections = [known for known, annotation in annotations.items() if is_dataclass(annotation)]
+    near = nearest(key, sections if sections and isinstance(content, Mapping) else list(annotations))
+    if near is not None:
+        return f"the nearest is {near}: {accepted(annotations[near])}"
+    others = [known for known in annotations if "." not in known and known not in sections]
+    if not sections:
+        return f"there are {', '.join(others)}"
+    return f"the sections are {', '.join(sections)}, and there are {' and '.join(others)}"
 
 
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-
-
-class _Twice(Exception):
-    """A key that stands twice in a mapping."""
-
-    def __init__(self, key: str, line: int):
-        self.key, self.line = key, line
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without dates, with numbers like 1e-3, and with no key twice."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise _Twice(key.value, key.start_mark.line + 1)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _parsed(text: str) -> Any:
-    return yaml.load(text, _Loader)
+def _readings(value: Any) -> list[Any]:
+    """A value, and what YAML makes of it if it is a text. The text null is none."""
+    return [None] if value == "null" else [value, plain(value)]

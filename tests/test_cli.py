@@ -193,6 +193,12 @@ def test_wrong_budgets_are_refused(refused: Any, given: str, message: str) -> No
         ("attacks.noise_step=1000", "must be 0 to 999, got 1000"),
         ("seed=99999999999", "must be 0 to 2147483647, got 99999999999"),
         ("attacks.symbols=QQ", "must be two or more different symbols, got QQ"),
+        ("attacks.symbols=11", "must be two or more different symbols, got 11"),
+        # What YAML reads as another number than was written: octal, base 60.
+        ("seed=010", "must be a whole number, 0 to 2147483647, got 010"),
+        ("subgroups.members=1:30", "must be a whole number, 1 or more, got 1:30"),
+        ("score.temperature=1:30.5", "must be a number, more than 0, got 1:30.5"),
+        ("attacks.noise=!!bool maybe", "must be true or false, got !!bool maybe"),
     ],
 )
 def test_wrong_assignments_are_refused(refused: Any, assignment: str, message: str) -> None:
@@ -253,6 +259,8 @@ def test_settings_in_a_file(settings: Any, tmp_path: Path) -> None:
         (b"limits.pixels: 5\nlimits: {pixels: 6}\n", ": limits.pixels: stands there twice; delete one"),
         (b"subgroups: [1\n", ", line 2: not valid YAML"),
         (b"seed: 1\n---\nseed: 2\n", ", line 2: not valid YAML"),
+        (b"seed: !!bool maybe\n", ": not valid YAML"),
+        (b"seed: " + b"9" * 5000, ": not valid YAML"),
         (b"seed: !!python/object/apply:os.getcwd []\n", ", line 1: not valid YAML"),
         (b"[" * 5000, ": not valid YAML"),
         (b"[1, 2]\n", ": must hold settings, as in `subgroups: {members: 20}`, got [1, 2]"),
@@ -280,6 +288,9 @@ def test_a_file_that_is_no_text_is_refused(refused: Any, tmp_path: Path) -> None
     [
         ("score: {temperature: 1e-3}", "score.temperature", 0.001),
         ("score: {temperature: 2}", "score.temperature", 2.0),
+        ("score: {temperature: +.5}", "score.temperature", 0.5),
+        ("limits: {pixels: 1_000}", "limits.pixels", 1000),
+        ("output: 12:30", "output", "12:30"),
         ("subgroups: {members: '20'}", "subgroups.members", 20),
         ("subgroups.members: 20", "subgroups.members", 20),
         ("attacks: {noise: no}", "attacks.noise", False),
@@ -363,6 +374,78 @@ def test_usage(capsys: pytest.CaptureFixture[str], arguments: str, message: str)
     assert printed.err.startswith(f"error: {known}; see ards-ray {command}".rstrip())
     assert printed.err.endswith(" --help\n")
     assert printed.err.count("\n") == 1
+
+
+@pytest.fixture
+def evaluation(capsys: pytest.CaptureFixture[str]) -> Any:
+    """The settings that some arguments of `evaluate` give, or the message with which they are refused."""
+
+    def parse(*arguments: str) -> Any:
+        code = main(["evaluate", "--print-config", *arguments])
+        printed = capsys.readouterr()
+        assert (code, printed.out == "") in ((0, False), (2, True))
+        return yaml.safe_load(printed.out) if code == 0 else printed.err
+
+    return parse
+
+
+def test_settings_of_an_evaluation(evaluation: Any, tmp_path: Path) -> None:
+    """An evaluation is repeated from its printed settings, whichever way they were given."""
+    arguments = [
+        "--model",
+        "m",
+        "--benchmark",
+        "plain=a",
+        "mmmu=b",
+        "--images",
+        "c",
+        "mmmu=d",
+        "--attacks",
+        "clean,symbol",
+    ]
+    arguments += ["--symbols", "i,ii,iii", "--limit", "5", "--tensor-parallel", "2", "--engine", "vllm", "--seed", "7"]
+    printed = evaluation(*arguments)
+    assert printed["benchmarks"] == {"plain": "a", "mmmu": "b"}
+    assert printed["images"] == {"all": "c", "mmmu": "d"}
+    assert (printed["attacks"], printed["symbols"]) == (["clean", "symbol"], ["i", "ii", "iii"])
+    assert (printed["limit"], printed["tensor_parallel"], printed["seed"]) == (5, 2, 7)
+    assert printed == {**evaluation(), **printed}, "a setting has no default"
+    file = tmp_path / "settings.yaml"
+    file.write_text(yaml.safe_dump(printed))
+    assert evaluation("--config", str(file)) == printed
+    given = ("--set", "symbols=[A, B]", "--set", "benchmarks={plain: e}", "--set", "images={}", "--limit", "6")
+    changes = {"symbols": ["A", "B"], "benchmarks": {"plain": "e"}, "images": {}, "limit": 6}
+    assert evaluation("--config", str(file), *given) == printed | changes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "limt=3"), "--set limt: no such setting; the nearest is limit: a whole number, 1 or more, or null"),
+        (("--set", "limit=0"), "--set limit: must be 1 or more, or null, got 0"),
+        (("--set", "workers=none"), "--set workers: must be a whole number, 1 or more, or auto, got none"),
+        (("--set", "score=letter"), "--set score: must be generate or letters, got letter"),
+        (
+            ("--set", "attacks=clean"),
+            "--set attacks: must be a list of clean, permutation, symbol or symbol+permutation, got clean",
+        ),
+        (("--symbols", "QQ"), '--symbols: must be two or more different symbols, got ["Q", "Q"]'),
+        (
+            ("--set", "symbols=[Q, 1]"),
+            "--set symbols: must be a list of texts, two or more different symbols, got [Q, 1]",
+        ),
+        (
+            ("--set", "images=a"),
+            "--set images: must be texts by their names, as in {name: text}, got a",
+        ),
+        (("--set", "limit"), "--set limit: write it as key=value"),
+        (("--config", "none"), "--config none: no such file"),
+        (("--set", "model.name=x"), "--set model.name: no such setting; the nearest is model: text or null"),
+    ],
+)
+def test_wrong_settings_of_an_evaluation(evaluation: Any, arguments: tuple[str, ...], message: str) -> None:
+    """Each in the words that those of a selection are told in."""
+    assert evaluation(*arguments) == f"error: {message}\n"
 
 
 def test_wrong_inputs_of_the_conversion(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

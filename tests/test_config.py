@@ -1,12 +1,14 @@
 """Settings: the documented defaults, and values that will not do refused before any work."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ards_ray.config import Settings, check_settings, to_dict
+from ards_ray.config import Settings, to_dict
 from ards_ray.errors import SettingsError
+from ards_ray.validation import check_settings
 
 # As documented; changing one changes everybody's mixture.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -98,8 +100,29 @@ def test_values_that_will_not_do(key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("subgroups.members", "20", "a whole number, 1 or more, got 20"),
+        ("subgroups.members", True, "a whole number, 1 or more, got true"),
+        ("attacks.permutations", 1.0, "a whole number, 1 or more, or all, got 1.0"),
+        ("attacks.noise", 1, "true or false, got 1"),
+        ("proxy.dtype", "half", "auto, float32, bfloat16 or float16, got half"),
+        ("corpus.files", "a.json", "a list of texts, got a.json"),
+        ("output", Path("runs"), 'text or null, got "runs"'),
+        ("seed", None, "a whole number, 0 to 2147483647, got null"),
+    ],
+)
+def test_types_that_will_not_do(key: str, value: Any, message: str) -> None:
+    """Python does not check the types of settings, and a wrong one would stop a run in the middle."""
+    with pytest.raises(SettingsError) as error:
+        check_settings(with_value(key, value))
+    assert str(error.value) == f"{key}: must be {message}"
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("corpus.files", ["a.json"]),
         ("mixture.budget", 0.3),
         ("mixture.budget", 1e-6),
         ("mixture.budget", 0.999),

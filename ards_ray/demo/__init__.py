@@ -46,7 +46,7 @@ def with_demo_benchmark(settings: EvaluationSettings, say: Callable[[str], None]
         say: Told why it takes a minute.
     """
     output = settings.output or DEMO_EVALUATION
-    seed = settings.plan.seed
+    seed = settings.seed
 
     def write(folder: Path) -> None:
         say("Training a tiny model that answers: a minute or two, once.")
@@ -56,7 +56,7 @@ def with_demo_benchmark(settings: EvaluationSettings, say: Callable[[str], None]
     folder = _inputs(output, DEMO_EVALUATION, seed, write)
     return replace(
         settings,
-        model=replace(settings.model, model=str(folder / "model")),
+        model=str(folder / "model"),
         benchmarks={"plain": str(folder / "benchmark.json")},
         images={"plain": str(folder / "images")},
         output=output,

@@ -4,7 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import MinLen, Predicate
+from pydantic import Field, Strict
 
 from ards_ray.corpus.options import fixed_places
 from ards_ray.corruption.permutation import (
@@ -16,12 +19,26 @@ from ards_ray.corruption.permutation import (
     rotations,
 )
 from ards_ray.corruption.seeds import generator
-from ards_ray.errors import SettingsError
 from ards_ray.evaluation.question import Question
-from ards_ray.words import either
 
 Attack = Literal["clean", "permutation", "symbol", "symbol+permutation"]
 ATTACKS: tuple[Attack, ...] = ("clean", "permutation", "symbol", "symbol+permutation")
+Matching = Literal["strict", "lenient"]
+
+
+def _told_apart(symbols: tuple[str, ...]) -> bool:
+    """Whether there are several symbols, all different, none of them blank."""
+    whole = all(symbol and symbol.isprintable() and symbol == symbol.strip() for symbol in symbols)
+    return whole and len(set(symbols)) == len(symbols) >= 2
+
+
+Attacks = Annotated[tuple[Attack, ...], Strict(False), MinLen(1)]
+Symbols = Annotated[
+    tuple[str, ...],
+    Strict(False),
+    Predicate(_told_apart),
+    Field(description="two or more different symbols"),
+]
 
 
 @dataclass(frozen=True)
@@ -35,9 +52,9 @@ class Plan:
         seed: Seed of the orders that are drawn.
     """
 
-    attacks: tuple[Attack, ...] = ATTACKS
-    symbols: tuple[str, ...] = tuple("QWERTYU")
-    matching: Literal["strict", "lenient"] = "strict"
+    attacks: Attacks = ATTACKS
+    symbols: Symbols = tuple("QWERTYU")
+    matching: Matching = "strict"
     seed: int = 42
 
     @property
@@ -54,23 +71,6 @@ class Plan:
     def symbol_sets(self) -> tuple[Sequence[str], ...]:
         """The sets of symbols that options get."""
         return tuple(symbols for _, symbols in self.columns)
-
-
-def check_plan(plan: Plan) -> None:
-    """Check what types cannot say.
-
-    Raises:
-        SettingsError: names the setting and what it must be.
-    """
-    unknown = [attack for attack in plan.attacks if attack not in ATTACKS]
-    if unknown or not plan.attacks:
-        raise SettingsError(
-            f"--attacks: must be {either(ATTACKS)}, or several with commas between, got {','.join(unknown) or 'none'}"
-        )
-    symbols = list(plan.symbols)
-    blank = any(not symbol.isprintable() or not symbol or symbol != symbol.strip() for symbol in symbols)
-    if len(symbols) < 2 or len(set(symbols)) < len(symbols) or blank:
-        raise SettingsError(f"--symbols: must be two or more different symbols, got {','.join(symbols) or 'none'}")
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ards_ray.config import Links, ProxySettings
+from ards_ray.config import Count, Device, Dtype, Links, ProxySettings
 from ards_ray.errors import SettingsError
-from ards_ray.evaluation.attacks import Plan, check_plan
+from ards_ray.evaluation.attacks import ATTACKS, Attacks, Matching, Plan, Symbols
 from ards_ray.evaluation.benchmarks.registry import benchmark_of
 from ards_ray.evaluation.engine import EngineName, Score
+from ards_ray.validation import check_settings
+
+# Stands for the benchmarks whose image folder is not stated.
+OTHERS = "all"
 
 
 @dataclass(frozen=True)
@@ -16,63 +20,75 @@ class EvaluationSettings:
     """All settings of an evaluation.
 
     Args:
-        model: The model that is evaluated.
+        model: Checkpoint folder in the Hugging Face format, or its name on the hub.
+        adapter: Folder of a PEFT adapter that is merged into the model.
+        dtype: Type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.
+        device: Where the model runs; auto takes GPUs if the cluster has any.
         benchmarks: Path or URL of each benchmark, by its name.
-        images: Image folder of each benchmark, by its name; the one under an empty name is for all others.
+        images: Image folder of each benchmark, by its name; the one under `all` is for all others.
         links: Whether symbolic links in those folders that lead out of them are followed.
         engine: What runs the model.
-        plan: What is asked about every question, and when an answer counts.
+        attacks: The columns.
+        symbols: Symbols of the symbol attacks, in order.
+        matching: How answers are read.
         score: Generate the answer, or rank the symbols by likelihood.
         answer_tokens: Tokens of the longest answer; what is longer is cut.
-        limit: Questions of each benchmark, the first ones; None for all.
+        limit: Questions of each benchmark, the first ones; all of them if it is not stated.
         output: Where answers and results go, a folder or a URL.
+        seed: Seed of the orders that are drawn.
         workers: Replicas of the model; auto is one for each GPU, or as many as leave a CPU with `threads` each.
         tensor_parallel: GPUs that share one replica; vLLM alone.
         threads: Torch threads of a replica on a CPU.
         batch_positions: Positions that the transformers engine computes together.
     """
 
-    model: ProxySettings = field(default_factory=ProxySettings)
+    model: str | None = None
+    adapter: str | None = None
+    dtype: Dtype = "auto"
+    device: Device = "auto"
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     links: Links = "refuse"
     engine: EngineName = "hf"
-    plan: Plan = field(default_factory=Plan)
+    attacks: Attacks = ATTACKS
+    symbols: Symbols = Plan.symbols
+    matching: Matching = "strict"
     score: Score = "generate"
-    answer_tokens: int = 64
-    limit: int | None = None
+    answer_tokens: Count = 64
+    limit: Count | None = None
     output: str | None = None
-    workers: int | Literal["auto"] = "auto"
-    tensor_parallel: int = 1
-    threads: int = 1
-    batch_positions: int = 16_384
+    seed: int = 42
+    workers: Count | Literal["auto"] = "auto"
+    tensor_parallel: Count = 1
+    threads: Count = 1
+    batch_positions: Count = 16_384
+
+    @property
+    def proxy(self) -> ProxySettings:
+        """The model that is evaluated."""
+        return ProxySettings(self.model, self.adapter, self.dtype, self.device)
+
+    @property
+    def plan(self) -> Plan:
+        """What is asked about every question, and when an answer counts."""
+        return Plan(self.attacks, self.symbols, self.matching, self.seed)
 
     def images_of(self, benchmark: str) -> str | None:
         """The image folder of a benchmark."""
-        return self.images.get(benchmark, self.images.get(""))
+        return self.images.get(benchmark, self.images.get(OTHERS))
 
 
 def check_evaluation(settings: EvaluationSettings) -> None:
-    """Check what types cannot say.
+    """Check settings, also those that were made in Python.
 
     Raises:
-        SettingsError: names the option and what it must be.
+        SettingsError: names the setting and what it must be.
     """
-    check_plan(settings.plan)
+    check_settings(settings)
     for name in settings.benchmarks:
         benchmark_of(name)
-    unknown = sorted(set(settings.images) - {"", *settings.benchmarks})
+    unknown = sorted(set(settings.images) - {OTHERS, *settings.benchmarks})
     if unknown:
         raise SettingsError(f"--images {unknown[0]}=…: {unknown[0]} is none of the benchmarks that are evaluated")
-    for option, value in (
-        ("--answer-tokens", settings.answer_tokens),
-        ("--limit", settings.limit),
-        ("--workers", settings.workers),
-        ("--tensor-parallel", settings.tensor_parallel),
-        ("--threads", settings.threads),
-        ("--batch-positions", settings.batch_positions),
-    ):
-        if isinstance(value, int) and value < 1:
-            raise SettingsError(f"{option}: must be 1 or more, got {value}")
     if settings.tensor_parallel > 1 and settings.engine != "vllm":
         raise SettingsError("--tensor-parallel: several GPUs for one replica are a matter of --engine vllm")

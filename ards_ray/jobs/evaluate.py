@@ -33,6 +33,7 @@ from ards_ray.proxy.loading import check_proxy
 from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, RESULTS_MD, Result, print_results, write_summary
 from ards_ray.report.progress import StageProgress
 from ards_ray.report.tables import say
+from ards_ray.run.config import write_config
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.lease import hold_lease
 from ards_ray.run.state import RunState, start_over
@@ -71,13 +72,13 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     """
     check_evaluation(settings)
     settings = _with_absolute_paths(settings)
-    folder = checkpoint_folder(str(settings.model.model))
+    folder = checkpoint_folder(str(settings.model))
     inputs = load_inputs(folder)
     # Before anything is read: whether so long an answer fits this model.
     tokens_of(inputs, folder, settings.answer_tokens)
-    if settings.engine == "hf" or settings.model.adapter is not None:
+    if settings.engine == "hf" or settings.adapter is not None:
         # vLLM serves quantised weights, into which nothing can be merged.
-        check_proxy(folder, settings.model)
+        check_proxy(folder, settings.proxy)
     reads = {name: _read(settings, name) for name in settings.benchmarks}
     if settings.score == "letters":
         _check_letters(inputs, settings.plan, reads)
@@ -88,14 +89,14 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
             raise SettingsError(f"{run.url}: the output holds a selection; name another")
         state = RunState(run, fresh)
         model = checkpoint_digest(folder)
-        asked_device = settings.model.device
+        asked_device = settings.device
         runtime = RuntimeSettings(workers=settings.workers, threads=settings.threads)
-        resolved: Any = dict(zip(("device", "dtype"), resolve_device(settings.model), strict=True))
-        settings = replace(settings, model=replace(settings.model, **resolved))
+        resolved: Any = dict(zip(("device", "dtype"), resolve_device(settings.proxy), strict=True))
+        settings = replace(settings, **resolved)
         basis = _basis(settings, model)
         _refuse_changes(run, state, basis)
         _check_nodes(run, settings, model)
-        workers = plan_replicas(runtime, asked_device, settings.model.device, settings.tensor_parallel)
+        workers = plan_replicas(runtime, asked_device, settings.device, settings.tensor_parallel)
         if fresh:
             start_over(run)
         for part, problem in run.sweep():
@@ -104,6 +105,7 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
         stage = state.start("answers", basis)
         # Those of another model, where the job was killed while it threw them away.
         run.discard("answers", keep=stage)
+        write_config(run, settings)
         started = monotonic()
         examinations = _ask(run, settings, reads, model, stage, workers, console)
         results = _write_results(run, settings, reads, examinations, stage, console)
@@ -118,7 +120,7 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
 def _with_absolute_paths(settings: EvaluationSettings) -> EvaluationSettings:
     for value, option in (
         (settings.benchmarks, "--benchmark"),
-        (settings.model.model, "--model"),
+        (settings.model, "--model"),
         (settings.output, "--output"),
     ):
         if not value:
@@ -127,14 +129,11 @@ def _with_absolute_paths(settings: EvaluationSettings) -> EvaluationSettings:
     for folder in images.values():
         if folder.info().type != FileType.Directory:
             raise SettingsError(f"--images: {folder.url} is no folder")
-    name, adapter = str(settings.model.model), settings.model.adapter
+    name, adapter = str(settings.model), settings.adapter
     return replace(
         settings,
-        model=replace(
-            settings.model,
-            model=locate(name).url if locate(name).exists() else name,
-            adapter=None if adapter is None else locate(adapter).url,
-        ),
+        model=locate(name).url if locate(name).exists() else name,
+        adapter=None if adapter is None else locate(adapter).url,
         benchmarks={name: locate(path).url for name, path in settings.benchmarks.items()},
         images={name: folder.url for name, folder in images.items()},
         output=locate(str(settings.output)).url,
@@ -147,7 +146,7 @@ def _read(settings: EvaluationSettings, name: str) -> _Read:
     for one in islice(read_questions(name, settings.benchmarks[name], settings.plan), settings.limit):
         if isinstance(one, NotEvaluated):
             not_evaluated.append(one)
-        elif one.answer is not None and "clean" not in settings.plan.attacks:
+        elif one.answer is not None and "clean" not in settings.attacks:
             raise SettingsError(f"{name} has free answers, which are asked under clean alone; add clean to --attacks")
         else:
             questions.append(one)
@@ -172,13 +171,13 @@ def _check_letters(inputs: ProxyInputs, plan: Plan, reads: Mapping[str, _Read]) 
 
 def _basis(settings: EvaluationSettings, model: str) -> dict[str, Any]:
     """What every answer depends on, beside its prompt and its images."""
-    adapter = settings.model.adapter
+    adapter = settings.adapter
     return {
         "version": VERSION,
         "model": model,
         "adapter": checkpoint_digest(adapter_folder(adapter)) if adapter else None,
-        "device": settings.model.device,
-        "dtype": settings.model.dtype,
+        "device": settings.device,
+        "dtype": settings.dtype,
         "engine": settings.engine,
         "score": settings.score,
         "answer_tokens": settings.answer_tokens,
@@ -199,7 +198,7 @@ def _check_nodes(run: RunDirectory, settings: EvaluationSettings, model: str) ->
     folders: list[str | None] = [*dict.fromkeys(settings.images.values())]
     for folder in folders or [None]:
         corpus = CorpusSettings(files=tuple(settings.benchmarks.values()), images=folder)
-        check_nodes(run, Settings(corpus=corpus, proxy=settings.model), model)
+        check_nodes(run, Settings(corpus=corpus, proxy=settings.proxy), model)
 
 
 def _ask(
@@ -230,7 +229,7 @@ def _ask(
         ]
         engine = EngineSettings(
             settings.engine,
-            settings.model,
+            settings.proxy,
             settings.score,
             settings.answer_tokens,
             settings.batch_positions,
@@ -273,14 +272,14 @@ def _write_results(
 
 def _described(settings: EvaluationSettings) -> dict[str, Any]:
     """The settings that the numbers rest on, for people."""
-    adapter = f" with the adapter {settings.model.adapter}" if settings.model.adapter else ""
+    adapter = f" with the adapter {settings.adapter}" if settings.adapter else ""
     return {
-        "model": f"{settings.model.model}{adapter}",
-        "engine": f"{settings.engine}, {settings.model.dtype} on {settings.model.device}",
-        "attacks": ", ".join(settings.plan.attacks),
-        "symbols of the symbol attack": " ".join(settings.plan.symbols),
-        "matching": settings.plan.matching,
+        "model": f"{settings.model}{adapter}",
+        "engine": f"{settings.engine}, {settings.dtype} on {settings.device}",
+        "attacks": ", ".join(settings.attacks),
+        "symbols of the symbol attack": " ".join(settings.symbols),
+        "matching": settings.matching,
         "score": settings.score,
         "longest answer": f"{settings.answer_tokens} tokens",
-        "seed": settings.plan.seed,
+        "seed": settings.seed,
     }

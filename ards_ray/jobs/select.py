@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import yaml
 from rich.console import Console
 
-from ards_ray.config import Settings, check_settings, to_dict
+from ards_ray.config import Settings
 from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
@@ -17,7 +16,8 @@ from ards_ray.proxy.family import load_inputs
 from ards_ray.proxy.loading import check_proxy
 from ards_ray.report.summary import mixture_url, read_summary
 from ards_ray.report.tables import print_failures, printable, say
-from ards_ray.run.directory import CONFIG_FILE, THREADS, Part, RunDirectory
+from ards_ray.run.config import write_config
+from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.lease import hold_lease
 from ards_ray.run.state import RunState, start_over
@@ -37,6 +37,7 @@ from ards_ray.stages.steps import (
 )
 from ards_ray.stages.workers import OpenWorkers
 from ards_ray.stages.yardstick import NO_ATTACKS, yardstick_stamp
+from ards_ray.validation import check_settings
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def select(
             unseen = []
         parts = write_conversations(job, conversation_inputs)
         _refuse_changed_images(job, unseen)
-        _write_config(run, settings)
+        write_config(run, settings)
         signals = write_signals(job, parts, retry_failed)
         reasons = _check_failures(job, parts, signals)
         write_clusters(job, signals)
@@ -146,12 +147,6 @@ def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
         run.drop(part)
     for stage in state.reopen_incomplete():
         say(console, f"{run.url}: files of {stage} are gone from the manifest; they are made again.")
-
-
-def _write_config(run: RunDirectory, settings: Settings) -> None:
-    content = yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True).encode()
-    if not run.exists(CONFIG_FILE) or run.read_bytes(CONFIG_FILE) != content:
-        run.write_bytes(CONFIG_FILE, content)
 
 
 def _refuse_changes(job: Job, conversation_inputs: Inputs) -> Sequence[Part]:

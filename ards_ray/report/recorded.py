@@ -13,7 +13,7 @@ from rich.console import Console
 from ards_ray.corruption.permutation import Order
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.answers import ANSWERS, Answer, from_table
-from ards_ray.evaluation.attacks import ATTACKS, Plan, check_plan
+from ards_ray.evaluation.attacks import ATTACKS, Plan
 from ards_ray.evaluation.matching import MATCHERS, normalise
 from ards_ray.evaluation.metrics import NO_METRICS, metrics_by_benchmark
 from ards_ray.evaluation.question import NotEvaluated
@@ -29,6 +29,7 @@ from ards_ray.report.evaluation import (
 from ards_ray.report.tables import say
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.lease import hold_lease
+from ards_ray.validation import check_settings
 
 
 def results_of_answers(folder: str, output: str | None, plan: Plan, console: Console) -> list[Result]:
@@ -46,7 +47,7 @@ def results_of_answers(folder: str, output: str | None, plan: Plan, console: Con
         ArdsError: a question was not asked to its end, as when a laxer matcher takes an answer behind which nothing
             was asked; names it.
     """
-    check_plan(plan)
+    check_settings(plan)
     recorded = RunDirectory(folder)
     if not recorded.exists(ANSWERS_FILE):
         raise SettingsError(f"--answers {recorded.url}: no {ANSWERS_FILE} here; was the evaluation finished?")

@@ -59,6 +59,6 @@ def test_the_demo_makes_its_inputs_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert demo.with_demo_benchmark(settings, print) == first
     assert trained == [42, 42]
     assert transformers_logging.is_progress_bar_enabled()
-    assert first.model.model == str(tmp_path / "out-input-42" / "model")
+    assert first.model == str(tmp_path / "out-input-42" / "model")
     assert Path(first.benchmarks["plain"]).is_file()
     assert len(list(Path(first.images["plain"]).iterdir())) == 60

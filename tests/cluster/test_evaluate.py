@@ -171,6 +171,20 @@ def test_a_finished_evaluation_asks_nothing(
     assert asked == []
 
 
+def test_an_evaluation_is_repeated_from_its_settings(
+    evaluate: Command, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without them nobody knows how a table was made; the run has them all, as they were used."""
+    output = Path(shutil.copytree(evaluated, tmp_path / "run"))
+    monkeypatch.setattr(asking._Holder, "start", lambda self: pytest.fail("a question was asked again"))
+    code, text = evaluate("--config", output / "config.yaml", "--output", output)
+    assert code == 0, text
+    assert results_of(output) == results_of(evaluated)
+    before, after = ((run / "config.yaml").read_text() for run in (evaluated, output))
+    assert after == before.replace(str(evaluated), str(output))
+    assert {"device: cpu", "dtype: float32"} <= set(after.splitlines())
+
+
 def test_changed_pictures_are_asked_about_again(
     evaluate: Command, answering: Any, questions: Path, evaluated: Path, tmp_path: Path
 ) -> None:
@@ -384,12 +398,11 @@ def test_what_cannot_be_evaluated_is_counted(evaluate: Command, answering: Any, 
         (["--benchmark", "plain=GOOD", "--model", "missing/model/x"], "no such folder"),
         (
             ["--benchmark", "plain=GOOD", "--attacks", "clean,noise"],
-            "--attacks: must be clean, permutation, symbol or symbol+permutation, "
-            "or several with commas between, got noise",
+            '--attacks: must be a list of clean, permutation, symbol or symbol+permutation, got ["clean", "noise"]',
         ),
         (
             ["--benchmark", "plain=GOOD", "--symbols", "AAB"],
-            "--symbols: must be two or more different symbols, got A,A,B",
+            '--symbols: must be two or more different symbols, got ["A", "A", "B"]',
         ),
         (
             ["--benchmark", "plain=GOOD", "--images", "IMAGES", "--score", "letters", "--symbols", "Xa,Xb,Xc,Xd"],

@@ -11,7 +11,6 @@ from ards_ray.errors import SettingsError
 from ards_ray.evaluation.attacks import (
     Attack,
     Plan,
-    check_plan,
     is_exhaustive,
     order_count,
     orders_of,
@@ -19,6 +18,7 @@ from ards_ray.evaluation.attacks import (
     series_of,
 )
 from ards_ray.evaluation.question import Question
+from ards_ray.validation import check_settings
 
 
 def question(options: int, text: str = "Which?", id: str = "q") -> Question:
@@ -121,12 +121,12 @@ def test_symbols_of_several_characters() -> None:
 
 def test_plans_that_will_not_do() -> None:
     """Two options under one symbol cannot be told apart: refused before a model is loaded."""
-    check_plan(Plan())
+    check_settings(Plan())
     assert Plan().symbol_sets == ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", tuple("QWERTYU"))
     assert Plan(attacks=("symbol",)).symbol_sets == (tuple("QWERTYU"),)
     for symbols in (("Q",), ("Q", "Q"), ("Q", " "), ("Q", ""), ("Q", "\x1b")):
-        with pytest.raises(SettingsError, match=r"^--symbols: must be two or more different symbols, got "):
-            check_plan(Plan(symbols=symbols))
+        with pytest.raises(SettingsError, match=r"^symbols: must be two or more different symbols, got "):
+            check_settings(Plan(symbols=symbols))
     for attacks in ((), ("noise",)):
-        with pytest.raises(SettingsError, match=r"clean, permutation, symbol or symbol\+permutation"):
-            check_plan(Plan(attacks=attacks))  # type: ignore[arg-type]
+        with pytest.raises(SettingsError, match=r"^attacks: must be a list of clean, .* or symbol\+permutation"):
+            check_settings(Plan(attacks=attacks))  # type: ignore[arg-type]

@@ -229,7 +229,12 @@ def test_told_before_a_cluster_is_there(
     corpus = CorpusSettings(files=(str(tmp_path / "corpus.json"),))
     settings = Settings(corpus=corpus, proxy=proxy, output=str(tmp_path / "out"))
     questions = EvaluationSettings(
-        model=proxy, benchmarks={"plain": str(tmp_path / "questions.json")}, output=str(tmp_path / "asked")
+        model=proxy.model,
+        adapter=proxy.adapter,
+        dtype=proxy.dtype,
+        device=proxy.device,
+        benchmarks={"plain": str(tmp_path / "questions.json")},
+        output=str(tmp_path / "asked"),
     )
     for act in (
         lambda: select(settings, console),
@@ -240,6 +245,6 @@ def test_told_before_a_cluster_is_there(
         with pytest.raises(SettingsError, match=message):
             act()
     if wrong == "weights":
-        alone = replace(questions, engine="vllm", model=replace(proxy, adapter=None))
+        alone = replace(questions, engine="vllm", adapter=None)
         with pytest.raises(RuntimeError, match="Ray"):
             evaluate(alone, console)
