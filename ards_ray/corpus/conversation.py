@@ -140,7 +140,11 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
             raise ConversationError("empty answer", f"round {index + 1}")
         if IMAGE_TAG in answer:
             raise ConversationError("image tag in an answer", f"round {index + 1}")
-    tags = sum(text.count(IMAGE_TAG) for speaker, text in turns if speaker == "human")
+    # Where a tag stood inside of a tag, taking it out makes another: both forms are counted.
+    asked = (text for _, text in turns[0::2])
+    tags = sum(
+        max(text.count(IMAGE_TAG), question.count(IMAGE_TAG)) for text, question in zip(asked, questions, strict=True)
+    )
     if tags > 1:
         raise ConversationError("several image tags", f"{tags}, one image")
     if tags and image is None:

@@ -28,6 +28,7 @@ _LONGEST_TOKEN = 64
 
 _BOM = "\ufeff"
 _BOM_INSIDE = "a byte order mark inside the file, as where files were put together; remove it"
+_NOT_ZERO = re.compile(r"[-0.]*[1-9]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -40,6 +41,8 @@ def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
         raise ValueError(f"{text[:_LONGEST_TOKEN]} is too large for a number; it would become infinity")
+    if not value and _NOT_ZERO.match(text):
+        raise ValueError(f"{text[:_LONGEST_TOKEN]} is too small for a number; it would become zero")
     return value
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ards_ray.corpus.conversation import IMAGE_TAG
+from ards_ray.corpus.media import unread_tag
 from ards_ray.corpus.options import naming_others
 from ards_ray.corpus.text import is_unicode
-from ards_ray.evaluation.images import FileImage, ImageSource
+from ards_ray.evaluation.images import FileImage, ImageSource, ParquetImage
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ def problem_of(question: Question, symbol_sets: Sequence[Sequence[str]], attacke
     texts = (question.context, question.question, *question.options)
     if any(IMAGE_TAG in text for text in texts):
         return "image tag in the text"
+    tag = next(filter(None, (unread_tag(_without_placeholders(text, question.images)) for text in texts)), None)
+    if tag is not None:
+        return f"picture tag that is not read: {tag}"
     files = (image.path for image in question.images if isinstance(image, FileImage))
     if not all(map(is_unicode, (question.id, question.answer or "", *texts, *files))):
         return "half a surrogate pair in the text"
@@ -63,6 +67,14 @@ def problem_of(question: Question, symbol_sets: Sequence[Sequence[str]], attacke
     if question.answer is not None:
         return None if question.answer.strip() else "no gold answer"
     return _choice_problem(question, symbol_sets, attacked)
+
+
+def _without_placeholders(text: str, images: Sequence[ImageSource]) -> str:
+    """A text without MMMU's `<image 2>` for the images that the question has."""
+    for image in images:
+        if isinstance(image, ParquetImage):
+            text = text.replace(f"<{image.column.replace('_', ' ')}>", "")
+    return text
 
 
 def _choice_problem(question: Question, symbol_sets: Sequence[Sequence[str]], attacked: bool) -> str | None:

@@ -104,6 +104,8 @@ def test_normalised_turn(text: str, expected: str) -> None:
         ({"conversations": turns("a", "<image>")}, "image tag in an answer"),
         ({"image": "a.jpg", "conversations": turns("<image><image>", "b")}, "several image tags"),
         ({"image": "a.jpg", "conversations": turns("<image>", "b", "<image>", "d")}, "several image tags"),
+        ({"image": "a.jpg", "conversations": turns("what <im<image>age> is", "b")}, "several image tags"),
+        ({"image": "a.jpg", "conversations": turns("<vid<image>eo>", "b")}, "picture tag that is not read"),
         ({"conversations": turns("<image>", "b")}, "image tag without an image"),
         ({"image": "a.jpg", "conversations": turns("a", "b")}, "image without an image tag"),
         ({"image": ["a.jpg", "b.jpg"], "conversations": turns("<image>", "b")}, "several images"),

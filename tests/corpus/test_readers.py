@@ -286,10 +286,18 @@ def test_numbers_beyond_any_float(tmp_path: Path, number: str) -> None:
     assert f"in line 2: {said}" in refusal(write(tmp_path / "c.jsonl", f"{{}}\n{bad}"))
 
 
+@pytest.mark.parametrize("number", ["1e-400", "-2.5E-330", "0." + "0" * 400 + "1"])
+def test_numbers_below_any_float(tmp_path: Path, number: str) -> None:
+    """They are read as zero, so that the mixture would hold another number than the corpus."""
+    bad = json.dumps(conversation(1, score=0)).replace('"score": 0', f'"score": {number}')
+    assert f"{number[:64]} is too small for a number" in refusal(write(tmp_path / "c.json", f"[{bad}]"))
+
+
 def test_numbers_that_are_kept(tmp_path: Path) -> None:
     """NaN is how pandas writes a missing value; it comes out as it went in."""
-    record = '{"a":NaN,"b":Infinity,"c":-Infinity,"d":1e+308,"e":5e-324,"conversations":[]}'
+    record = '{"a":NaN,"b":Infinity,"c":-Infinity,"d":1e+308,"e":5e-324,"f":0.0,"g":-0.0,"conversations":[]}'
     assert read(write(tmp_path / "c.json", f"[{record}]"))[0].record == record
+    assert json.loads(read(write(tmp_path / "c.json", '[{"a": 0e-400, "b": 0.000E9}]'))[0].record) == {"a": 0, "b": 0}
 
 
 @pytest.mark.parametrize("newline", ["\n", ""])

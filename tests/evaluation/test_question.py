@@ -6,6 +6,7 @@ from string import ascii_uppercase
 import pytest
 
 from ards_ray.errors import reason_of
+from ards_ray.evaluation.images import ParquetImage
 from ards_ray.evaluation.question import Question, problem_of
 
 LETTERS = (ascii_uppercase,)
@@ -91,6 +92,24 @@ def test_options_that_name_others() -> None:
     assert reason(options("one", "two", "All of the above")) is None
     assert reason(options("Vitamin A", "Vitamin B")) is None
     assert problem_of(both, LETTERS, attacked=False) is None
+
+
+@pytest.mark.parametrize("tag", ["<video>", "<Image>", "<img>a.jpg</img>", "<image_1>", "<audio>", "<image 1>"])
+def test_picture_tags_that_are_not_read(tag: str) -> None:
+    """The question would be asked without what the tag stands for."""
+    expected = f"picture tag that is not read: {tag.split('>')[0]}>"
+    asked = (replace(GOOD, question=f"{tag} Which?"), replace(GOOD, context=tag), options("cat", tag))
+    for question in (*asked, replace(asked[0], options=(), gold=None, answer="red")):
+        assert problem_of(question, BOTH) == expected
+    assert reason(replace(GOOD, question=f"What is `{tag}`?")) is None
+
+
+def test_placeholders_of_images() -> None:
+    """MMMU's `<image 2>` stands for the second image; without such an image it is a tag like others."""
+    images = tuple(ParquetImage("a.parquet", column, 0) for column in ("image_1", "image_2"))
+    question = replace(options("<image 2>", "cat"), question="Which is <image 1>?", images=images)
+    assert reason(question) is None
+    assert problem_of(replace(question, images=images[:1]), BOTH) == "picture tag that is not read: <image 2>"
 
 
 def test_texts() -> None:

@@ -15,6 +15,9 @@ _COLUMNS = ("index", "question", "A", "B", "image")
 _ROTATIONS_FROM = 1_000_000
 # What is no longer than this is the index of the row that has the image, as in VLMEvalKit's files.
 _LONGEST_REFERENCE = 64
+# A missing hint in files that pandas has rewritten, as in LLaVA's script. Of an option these words are the text: where
+# one is missing, the published files have an empty field.
+_NO_HINT = ("", "nan", "none")
 # No index has more digits.
 _LONGEST_INDEX = 18
 
@@ -82,12 +85,13 @@ def _image_of(index: int, row: _Row, images: Mapping[int, Base64Image]) -> Base6
 
 def _question(id: str, row: _Row, image: Base64Image) -> Question:
     options = [_text(row, letter) for letter in ascii_uppercase if letter in row]
-    while options and not options[-1]:
+    while options and not options[-1].strip():
         options.pop()
+    hint = _text(row, "hint")
     return Question(
         id=id,
         images=(image,),
-        context=_text(row, "hint"),
+        context="" if hint.strip().lower() in _NO_HINT else hint,
         question=_text(row, "question"),
         options=tuple(options),
         gold=letter_index(_text(row, "answer"), len(options)),
@@ -95,6 +99,5 @@ def _question(id: str, row: _Row, image: Base64Image) -> Question:
 
 
 def _text(row: _Row, column: str) -> str:
-    """A field's text; empty for what LLaVA's script takes for missing."""
-    text = row[column].text if column in row else ""
-    return "" if text.strip().lower() in ("", "nan", "none") else text
+    """A field's text; empty where the column is missing."""
+    return row[column].text if column in row else ""

@@ -17,7 +17,7 @@ from ards_ray.evaluation.benchmarks.files import (
 from ards_ray.evaluation.images import FileImage
 from ards_ray.evaluation.question import Question
 
-_KEYS = ("id", "image", "context", "question", "options", "answer")
+_KEYS = ("id", "context", "question", "options", "answer")
 
 
 def read_plain(path: str) -> Loaded:

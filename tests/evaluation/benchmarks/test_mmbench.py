@@ -49,10 +49,10 @@ def colour_of(question: Question | NotEvaluated) -> tuple[int, ...]:
 
 
 def test_questions(tmp_path: Path) -> None:
-    """Text with line ends and quotes is quoted in the file; missing hints and options are empty, nan or None."""
+    """Text with line ends and quotes is quoted in the file; missing options are empty, missing hints nan or None."""
     rows = [
         row(0, hint="Look\nat \"it\".", C="cow", D="hen", answer="D"),
-        row(1, hint="nan", C="nan", D="None", image=picture("blue")),
+        row(1, hint="nan", C="", D="", image=picture("blue")),
     ]  # fmt: skip
     first, second = read(write(tmp_path, rows))
     assert isinstance(first, Question)
@@ -68,6 +68,27 @@ def test_questions(tmp_path: Path) -> None:
     assert render(second, BENCHMARKS["mmbench"].style, (0, 1), "AB") == (
         "<image>\nQuestion 1?\nA. cat\nB. dog\nAnswer with the option's letter from the given choices directly."
     )
+
+
+@pytest.mark.parametrize("word", ["None", "none", "nan", "NaN", "NULL", "N/A"])
+def test_options_that_read_as_missing(tmp_path: Path, word: str) -> None:
+    """`None` is an answer to `How many cats?`. Taken for a missing option it would leave another question."""
+    texts = ("one", "two", "three")
+    for place in range(4):
+        options = (*texts[:place], word, *texts[place:])
+        row_of = row(0, hint="None", answer="ABCD"[place], **dict(zip("ABCD", options, strict=True)))
+        (question,) = read(write(tmp_path, [row_of]))
+        assert isinstance(question, Question)
+        assert (question.options, question.gold, question.context) == (options, place, "")
+
+
+def test_missing_options(tmp_path: Path) -> None:
+    """Empty fields at the end, and columns that the file does not have."""
+    rows = [row(0, C="cow"), row(1, C=" ")]
+    first, second = read(write(tmp_path, [{name: one[name] for name in one if name != "D"} for one in rows]))
+    assert isinstance(first, Question)
+    assert isinstance(second, Question)
+    assert (first.options, second.options) == (("cat", "dog", "cow"), ("cat", "dog"))
 
 
 def test_chinese(tmp_path: Path) -> None:
