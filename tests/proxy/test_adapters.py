@@ -18,11 +18,15 @@ from transformers import (
 )
 
 from ards_ray.config import ProxySettings
+from ards_ray.corpus.conversation import Round
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.engine import EngineSettings
 from ards_ray.evaluation.vllm_engine import write_merged
 from ards_ray.proxy.adapter import MERGEABLE, check_adapter, merge_adapter
+from ards_ray.proxy.family import load_inputs, load_model
 from ards_ray.proxy.loading import load_weights
+from ards_ray.proxy.scoring import score_sequences
+from ards_ray.proxy.sequence import TokenSequence
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SETTINGS = ProxySettings(device="cpu", dtype="float32")
@@ -203,6 +207,28 @@ def test_numbers_that_are_not_finite(bases: dict[str, Path], tmp_path: Path, val
     tensors[key][0, 0] = value
     with pytest.raises(SettingsError, match=f"1 of the adapter's tensors hold numbers that are not finite: {key}"):
         merged(bases["qwen"], changed(adapter, tmp_path / "off", tensors))
+
+
+TIED_CASE = Path(__file__).parents[1] / "cases" / "tied-adapter"
+# The losses are those of the library's model with the adapter beside its weights.
+TIED_ROWS = [
+    ("Complete the sentence: There is exactly one black block as the top of ...", "a tower.", 7.0085),
+    ("Complete the sentence: There is 1 box with only blue and ...", "yellow items.", 6.6030),
+]
+
+
+def test_losses_with_an_adapter_on_shared_weights() -> None:
+    """A fixed checkpoint, adapter and answers: the numbers that a user sees."""
+    inputs = load_inputs(TIED_CASE / "checkpoint")
+    settings = replace(SETTINGS, adapter=str(TIED_CASE / "adapter"))
+    model = load_model(TIED_CASE / "checkpoint", settings)
+    sequences = [
+        TokenSequence(*inputs.encode([Round(question, answer)], None, 2048), -1) for question, answer, _ in TIED_ROWS
+    ]
+    scored = score_sequences(model, sequences, [], [False, False], False, 4096)
+    losses = [score.loss for score in scored.scores]
+    # As written above, with four digits behind the point.
+    assert losses == pytest.approx([loss for *_, loss in TIED_ROWS], abs=1e-4)
 
 
 def config_of(kind: str) -> Any:
