@@ -37,7 +37,10 @@ NOT_MERGEABLE = (
 )
 # Keys of ms-swift's that matter in training alone.
 TRAINING_KEYS = {"lora_dtype", "lorap_emb_lr", "lorap_lr_ratio"}
+# Tokens on which the merged model is compared with the adapted one.
+COMPARED = 8
 _PREFIX = "base_model.model."
+_ADVICE = "merge it with the code that trained it, and give the merged model"
 
 
 def check_adapter(adapter: str) -> Path:
@@ -112,6 +115,8 @@ def _merge(model: Any, folder: Path) -> Any:
     file = folder / ADAPTER_WEIGHTS
     rename = _renamer(model)
     stored = load_file(file)
+    broken = [key for key, tensor in stored.items() if not tensor.float().isfinite().all()]
+    _refuse(file, broken, "hold numbers that are not finite")
     # The name that each tensor has in the file, by its name now.
     keys = {_key_now(key, rename): key for key in stored}
     _refuse(file, sorted(stored.keys() - {*keys.values()}), "are there twice, under other names")
@@ -131,10 +136,15 @@ def _merge(model: Any, folder: Path) -> Any:
     placed = {**adapted.state_dict(), **get_peft_model_state_dict(adapted, save_embedding_layers=False)}
     lost = [old for key, old in keys.items() if not torch.equal(placed[key], stored[old].to(placed[key]))]
     _refuse(file, lost, "disagree with others about weights that the model shares")
+    ids = _ids_to_compare(adapted.eval())
+    expected = _logits_of(model, ids)
     _untie(adapted, names)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        return adapted.merge_and_unload()
+        _merge_tokens_within(adapted)
+        merged = adapted.merge_and_unload()
+    _check_merged(merged, ids, expected, folder)
+    return merged
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -203,6 +213,63 @@ def _rename_in_config(config: Any, rename: Callable[[str], str], keys: Mapping[s
         for field in ("exclude_modules", "layers_to_transform", "layers_pattern"):
             if hasattr(config, field):
                 setattr(config, field, None)
+
+
+def _merge_tokens_within(adapted: Any) -> None:
+    """Merge what other layers of PEFT wrap: merging the outer one would write to a copy of the inner one's weights."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import TrainableTokensWrapper
+
+    for layer in [*adapted.modules()]:
+        inner = getattr(layer, "base_layer", None) if isinstance(layer, BaseTunerLayer) else None
+        if isinstance(inner, TrainableTokensWrapper):
+            layer.base_layer = inner.unload_and_optionally_merge_module(True, safe_merge=False, adapter_names=None)
+
+
+def _ids_to_compare(adapted: Any) -> torch.Tensor:
+    """Token ids from all over the vocabulary, and some of those that the adapter changes alone."""
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+
+    layers = [layer for layer in adapted.modules() if isinstance(layer, TrainableTokensLayer)]
+    own = {index for layer in layers for indices in layer.token_indices.values() for index in indices}
+    last = adapted.get_input_embeddings().weight.shape[0] - 1
+    spread = torch.linspace(0, last, COMPARED).long().tolist()
+    return torch.tensor([[*spread, *sorted(own)[:COMPARED]]])
+
+
+def _logits_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        logits: torch.Tensor = model.get_output_embeddings()(hidden)
+        return logits.float()
+
+
+def _check_merged(merged: Any, ids: torch.Tensor, expected: torch.Tensor, folder: Path) -> None:
+    """Refuse a merged model that does not compute what the adapted one did.
+
+    Args:
+        merged: The library's model, the adapter in its weights.
+        ids: Token ids.
+        expected: Their logits by the model with the adapter beside its weights.
+        folder: That of the adapter.
+
+    Raises:
+        SettingsError: they differ by more than rounding, or a part of the adapter is still beside the weights.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+    left = [name for name, module in merged.named_modules() if isinstance(module, kinds)]
+    if left:
+        raise SettingsError(f"{folder}: the adapter cannot be merged into {_listed(left)}; {_ADVICE}")
+    difference = float((_logits_of(merged, ids) - expected).norm() / expected.norm())
+    # The merged weights are rounded once more; half of the digits are left to what the layers make of it.
+    if not difference <= torch.finfo(merged.dtype).eps ** 0.5:
+        raise SettingsError(
+            f"{folder}: merged into the weights, the adapter computes something else than beside them (logits differ "
+            f"by {difference:.2g} of their size); {_ADVICE}"
+        )
 
 
 def _untie(adapted: Any, names: set[str]) -> None:

@@ -29,7 +29,7 @@ def load_config(kind: Any, folder: Path) -> Any:
     file = folder / "config.json"
     try:
         config = kind.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+    except (OSError, AttributeError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         raise SettingsError(f"{file}: not a configuration of a known model ({error})") from error
     check_rope(config.to_dict(), file)
     return config

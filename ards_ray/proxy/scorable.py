@@ -13,10 +13,19 @@ from ards_ray.proxy.checkpoint import ADAPTER_CONFIG
 # Frequencies that are the same for every sequence. Others depend on the longest of a batch, or of those before.
 ROPE_TYPES = ("default", "linear", "llama3", "yarn", "mrope", "axial")
 # The libraries that quantise weights say so under one of these keys, and some in a file of their own.
-QUANTISATION_KEYS = ("quantization_config", "compression_config", "quantization")
+QUANTISATION_KEYS = (
+    "quantization_config",
+    "compression_config",
+    "quantization",
+    "quantize_config",
+    "quant_config",
+    "quant_method",
+)
 QUANTISATION_FILES = "*quant*.json"
 # Of weights, and of the numbers of positions that older checkpoints hold.
 DTYPES = ("F64", "F32", "F16", "BF16", "I64")
+# What a configuration says of them.
+DTYPE_NAMES = ("float64", "double", "float32", "float", "float16", "half", "bfloat16", "auto")
 _ADVICE = "give the checkpoint that they were made from, in bfloat16, float16 or float32"
 
 
@@ -68,6 +77,11 @@ def check_weights(folder: Path) -> None:
     for found in filter(None, _under(config, QUANTISATION_KEYS)):
         method = found.get("quant_method") if isinstance(found, dict) else found
         raise SettingsError(f"{file}: the weights are quantised ({method or 'no quant_method said'}); {_ADVICE}")
+    for found in _under(config, ("dtype", "torch_dtype")):
+        # The library knows one type for all parts, and one for each.
+        for dtype in found.values() if isinstance(found, dict) else [found]:
+            if isinstance(dtype, str) and dtype.removeprefix("torch.") not in DTYPE_NAMES:
+                raise SettingsError(f"{file}: dtype {dtype!r} says that the weights are quantised; {_ADVICE}")
     for beside in sorted(folder.glob(QUANTISATION_FILES)):
         raise SettingsError(f"{beside}: the weights are quantised; {_ADVICE}")
     for file in sorted(folder.glob("*.safetensors")):

@@ -18,11 +18,15 @@ from transformers import (
 )
 
 from ards_ray.config import ProxySettings
+from ards_ray.corpus.conversation import Round
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.engine import EngineSettings
 from ards_ray.evaluation.vllm_engine import write_merged
 from ards_ray.proxy.adapter import MERGEABLE, check_adapter, merge_adapter
+from ards_ray.proxy.family import load_inputs, load_model
 from ards_ray.proxy.loading import load_weights
+from ards_ray.proxy.scoring import score_sequences
+from ards_ray.proxy.sequence import TokenSequence
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SETTINGS = ProxySettings(device="cpu", dtype="float32")
@@ -117,6 +121,114 @@ def test_what_was_trained_alone_is_changed_alone(bases: dict[str, Path], tmp_pat
     tied = {config["tie_word_embeddings"], config["text_config"]["tie_word_embeddings"]}
     assert tied == {name == "nothing shared"}
     assert (name == "nothing shared") != any("lm_head" in key for key in load_file(copy / "model.safetensors"))
+
+
+TOGETHER = {
+    "LoRA and tokens of the output layer": LoraConfig(target_modules=["lm_head"], trainable_token_indices=[7, 9]),
+    "with other layers": LoraConfig(target_modules=["q_proj", "lm_head"], trainable_token_indices=[7, 9]),
+    "tokens of the embeddings": LoraConfig(
+        target_modules=["lm_head"], trainable_token_indices={"embed_tokens": [7, 9]}, use_rslora=True
+    ),
+    "tokens of the output layer": LoraConfig(
+        target_modules=["embed_tokens"], trainable_token_indices={"lm_head": [7, 9]}
+    ),
+    "tokens of each": LoraConfig(
+        target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [7, 9], "lm_head": [7]}
+    ),
+    "tokens and a whole layer": LoraConfig(
+        target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [7, 9]}, modules_to_save=["lm_head"]
+    ),
+    "DoRA and tokens": LoraConfig(target_modules=["lm_head"], trainable_token_indices=[7, 9], use_dora=True),
+}
+
+
+# What PEFT makes and saves, but cannot run or merge.
+CANNOT_TOGETHER = [
+    ("tied", TOGETHER["tokens and a whole layer"]),
+    ("tied", TOGETHER["DoRA and tokens"]),
+    ("qwen", LoraConfig(target_modules=["lm_head"], lora_bias=True)),
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [(base, name) for base in ("tied", "qwen") for name in TOGETHER if (base, TOGETHER[name]) not in CANNOT_TOGETHER],
+)
+def test_changes_of_two_kinds(bases: dict[str, Path], tmp_path: Path, base: str, name: str) -> None:
+    """PEFT puts one layer into another, and drops what the outer one has learnt when it merges them."""
+    adapter = write(bases[base], tmp_path / "adapter", TOGETHER[name])
+    expected = unmerged(bases[base], adapter)
+    assert float((expected - logits_of(library_of(bases[base]))).abs().max()) > 0.1
+    assert_same(logits_of(merged(bases[base], adapter)), expected)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("base", "config"), CANNOT_TOGETHER)
+def test_changes_that_cannot_be_together(bases: dict[str, Path], tmp_path: Path, base: str, config: Any) -> None:
+    """There is no right number, so there is none."""
+    adapter = write(bases[base], tmp_path / "adapter", config)
+    with pytest.raises(SettingsError, match="the adapter does not fit the model"):
+        merged(bases[base], adapter)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_merge_that_forgets(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    """Whatever PEFT does not bring into the weights, without a word, is not scored."""
+    adapter = write(bases["qwen"], tmp_path / "adapter", LoraConfig(target_modules=["v_proj", "lm_head"]))
+    merged(bases["qwen"], adapter, dtype)
+    monkeypatch.setattr(peft.tuners.lora.Linear, "merge", lambda layer, **_: None)
+    with pytest.raises(SettingsError, match="merged into the weights, the adapter computes something else"):
+        merged(bases["qwen"], adapter, dtype)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_layer_that_is_left_beside_the_weights(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scorer reads weights: what stands beside them is not in its losses. Here without our step PEFT leaves one."""
+    config = LoraConfig(target_modules=["lm_head"], trainable_token_indices=[7, 9])
+    adapter = write(bases["tied"], tmp_path / "adapter", config)
+    monkeypatch.setattr("ards_ray.proxy.adapter._merge_tokens_within", lambda adapted: None)
+    with pytest.raises(SettingsError, match=r"cannot be merged into lm_head, .*; merge it with the code"):
+        merged(bases["tied"], adapter)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite(bases: dict[str, Path], tmp_path: Path, value: float) -> None:
+    """A training that went off; every loss would be one of those."""
+    config = LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"])
+    adapter = write(bases["qwen"], tmp_path / "adapter", config)
+    tensors = load_file(adapter / WEIGHTS)
+    key = next(key for key in tensors if "lora_B" in key)
+    tensors[key][0, 0] = value
+    with pytest.raises(SettingsError, match=f"1 of the adapter's tensors hold numbers that are not finite: {key}"):
+        merged(bases["qwen"], changed(adapter, tmp_path / "off", tensors))
+
+
+TIED_CASE = Path(__file__).parents[1] / "cases" / "tied-adapter"
+# The losses are those of the library's model with the adapter beside its weights.
+TIED_ROWS = [
+    ("Complete the sentence: There is exactly one black block as the top of ...", "a tower.", 7.0085),
+    ("Complete the sentence: There is 1 box with only blue and ...", "yellow items.", 6.6030),
+]
+
+
+def test_losses_with_an_adapter_on_shared_weights() -> None:
+    """A fixed checkpoint, adapter and answers: the numbers that a user sees."""
+    inputs = load_inputs(TIED_CASE / "checkpoint")
+    settings = replace(SETTINGS, adapter=str(TIED_CASE / "adapter"))
+    model = load_model(TIED_CASE / "checkpoint", settings)
+    sequences = [
+        TokenSequence(*inputs.encode([Round(question, answer)], None, 2048), -1) for question, answer, _ in TIED_ROWS
+    ]
+    scored = score_sequences(model, sequences, [], [False, False], False, 4096)
+    losses = [score.loss for score in scored.scores]
+    # As written above, with four digits behind the point.
+    assert losses == pytest.approx([loss for *_, loss in TIED_ROWS], abs=1e-4)
 
 
 def config_of(kind: str) -> Any:

@@ -142,6 +142,13 @@ QUANTISED: dict[str, tuple[Edit, str]] = {
         r"quantised \(compressed-tensors\)",
     ),
     "MLX": (configure(quantization={"bits": 4}), "config.json: the weights are quantised"),
+    "said at the top": (configure(quant_method="fp8"), r"config.json: the weights are quantised \(fp8\)"),
+    "GPTQ's key": (configure(quantize_config={"quant_method": "gptq", "bits": 4}), r"quantised \(gptq\)"),
+    "AWQ's key": (configure("text_config", quant_config={"w_bit": 4}), r"quantised \(no quant_method said\)"),
+    "a type": (configure(dtype="float8_e4m3fn"), r"config.json: dtype 'float8_e4m3fn' says that the weights are"),
+    "an older key": (configure("text_config", torch_dtype="int8"), r"config.json: dtype 'int8' says"),
+    "an unknown type": (configure(dtype="nf4"), r"config.json: (dtype 'nf4' says|not a .* no attribute 'nf4')"),
+    "a type for a part": (configure(dtype={"text_config": "float8_e5m2"}), r"config.json: dtype 'float8_e5m2' says"),
     "GPTQ's own file": (in_file("quantize_config.json"), "quantize_config.json: the weights are quantised"),
     "AWQ's own file": (in_file("quant_config.json"), "quant_config.json: the weights are quantised"),
     "ModelOpt's own file": (in_file("hf_quant_config.json"), "hf_quant_config.json: the weights are quantised"),
@@ -168,6 +175,8 @@ def test_weights_that_are_not_quantised(checkpoints: dict[str, Path], tmp_path: 
     folder = copied(checkpoints["llama"], tmp_path / "model", configure(quantization_config=config))
     load_model(folder, SETTINGS)
     load_model(copied(folder, tmp_path / "half", stored_as(torch.bfloat16)), SETTINGS)
+    for number, dtype in enumerate(("bfloat16", "torch.float16", None, {"text_config": "bfloat16"})):
+        check_proxy(copied(folder, tmp_path / f"{number}", configure(dtype=dtype, torch_dtype=dtype)), SETTINGS)
 
 
 @pytest.fixture(scope="module")
