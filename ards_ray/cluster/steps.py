@@ -295,14 +295,12 @@ def write_mixture(job: Job, parts: Sequence[Part], signals: Sequence[Part], reas
         run.discard("mixture")
         run.discard("information")
         run.delete(SUMMARY)
-        with job.progress("mixture", 4, "steps") as progress:
+        with job.progress("mixture", 3, "steps") as progress:
             selection = mixture.select(run, settings, conversations.corpus_formats(parts))
             progress.advance()
             mixture.write_information(run, selection, stage)
             progress.advance()
-            mixture.write_mixture(run, parts, selection, settings.corpus.files, stage)
-            progress.advance()
-            counts = mixture.composition(run, parts, selection)
+            counts = mixture.write_mixture(run, parts, selection, settings.corpus.files, stage)
             cosines = mean_cosines(run, signals, settings)
             progress.advance()
     run.write_json(SUMMARY, summarise(run, job.state, signals, reasons, selection, counts, cosines))
