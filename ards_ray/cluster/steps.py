@@ -198,12 +198,7 @@ def _train(
     started = monotonic()
     center = None
     if settings.vectors.center:
-        sums = {}
-        for row in map_parts(_sum_part, signals, run.url):
-            sums[row["name"]] = row["sum"]
-            progress.advance()
-        count = sum(part.details["ok"] for part in signals)
-        center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
+        center = _mean_of_units(run, signals, progress)
         clusters.write_center(run, center, stage, started)
     started = monotonic()
     train: Any = ray.remote(num_cpus=1)(clusters.train_format)
@@ -215,6 +210,20 @@ def _train(
         progress.advance()
     clusters.write_centroids(run, centroids, signals[0].details["width"], stage, started)
     return centroids, center
+
+
+def _mean_of_units(run: RunDirectory, signals: Sequence[Part], progress: StageProgress) -> np.ndarray:
+    """Mean of all unit vectors, float32 [d]; summed in the order of the parts, in whatever order they are finished."""
+    total = np.zeros(signals[0].details["width"])
+    left = sorted((part.name for part in signals), reverse=True)
+    waiting: dict[str, np.ndarray] = {}
+    for row in map_parts(_sum_part, signals, run.url):
+        waiting[row["name"]] = row["sum"]
+        while left and left[-1] in waiting:
+            total += waiting.pop(left.pop())
+        progress.advance()
+    mean: np.ndarray = (total / sum(part.details["ok"] for part in signals)).astype(np.float32)
+    return mean
 
 
 def _sum_part(part: Part, output: str) -> dict[str, Any]:
