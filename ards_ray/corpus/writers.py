@@ -7,6 +7,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ards_ray.corpus.parquet import batches_of, open_parquet
 from ards_ray.errors import CorpusError
@@ -15,16 +16,16 @@ from ards_ray.storage.location import locate
 _BATCH_BYTES = 8 << 20
 
 
-def write_json_array(stream: io.RawIOBase | BinaryIO, records: Iterable[str]) -> int:
+def write_json_array(stream: io.RawIOBase | BinaryIO, records: Iterable[pa.LargeStringArray]) -> int:
     """Write JSON texts as one array, a record in each line; returns how many."""
     count = 0
-    gathered = io.BytesIO()
-    for count, record in enumerate(records, start=1):
-        gathered.write((b"[\n  " if count == 1 else b",\n  ") + record.encode())
-        if gathered.tell() >= _BATCH_BYTES:
-            stream.write(gathered.getvalue())
-            gathered = io.BytesIO()
-    stream.write(gathered.getvalue() + (b"\n]\n" if count else b"[]\n"))
+    for some in records:
+        if len(some):
+            stream.write(b",\n  " if count else b"[\n  ")
+            lines = pa.ListArray.from_arrays([0, len(some)], some)
+            stream.write(pc.binary_join(lines, pa.scalar(",\n  ", some.type))[0].as_buffer())
+            count += len(some)
+    stream.write(b"\n]\n" if count else b"[]\n")
     return count
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ards_ray.config import SubgroupSettings
 from ards_ray.corruption.seeds import generator
+from ards_ray.selection.mixture import best
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ def worst_case(candidates: Candidates, settings: SubgroupSettings, size: int, se
         eligible = np.sort(random.choice(eligible, size=settings.candidates, replace=False))
     if settings.criterion == "answer" and candidates.choice.all():
         return eligible[~candidates.corrupted_correct[eligible]][:size]
-    order = np.lexsort((candidates.rows[eligible], -candidates.loss_gap[eligible]))
-    return eligible[order[:size]]
+    eligible = eligible[best(candidates.rows[eligible], candidates.loss_gap[eligible], size)]
+    return eligible[np.lexsort((candidates.rows[eligible], -candidates.loss_gap[eligible]))]
 
 
 def subgroup_loss(clean_loss: np.ndarray, corrupted_loss: np.ndarray, perturb: bool) -> float:

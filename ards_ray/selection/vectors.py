@@ -18,8 +18,9 @@ def single_precision(vectors: np.ndarray) -> Iterator[torch.Tensor]:
     Each block takes the memory of the one before: fresh memory for all of them takes longer than the arithmetic.
     """
     rows = torch.from_numpy(vectors)
-    block = torch.empty((BLOCK, rows.shape[1]))
-    for some in rows.split(BLOCK):
+    block = torch.empty((min(BLOCK, len(rows)), rows.shape[1]))
+    for first in range(0, max(len(rows), 1), BLOCK):
+        some = rows[first : first + BLOCK]
         yield block[: len(some)].copy_(some)
 
 

@@ -128,14 +128,12 @@ def _assign_part(
         name: pa.array(assign(vectors, centroids[name], center))
         for name, vectors in scored_vectors(run, part, centroids)
     }
-    formats: list[str] = []
-    clusters: list[pa.Array] = []
-    for name, count in part.details["scored"].items():
-        clusters.append(found.get(name, pa.nulls(count, pa.int16())))
-        formats += [name] * count
+    scored = part.details["scored"].items()
     values = {
-        "format": pa.array(formats, type=pa.string()),
-        "cluster": pa.chunked_array(clusters, type=pa.int16()),
+        "format": pa.chunked_array([pa.repeat(name, count) for name, count in scored], type=pa.string()),
+        "cluster": pa.chunked_array(
+            [found.get(name, pa.nulls(count, pa.int16())) for name, count in scored], pa.int16()
+        ),
         **{column: rows[column] for column in columns},
     }
     return pa.table([values[field.name] for field in schema.CLUSTERS], schema=schema.CLUSTERS)

@@ -190,12 +190,7 @@ def _train(
     started = monotonic()
     center = None
     if settings.vectors.center:
-        sums = {}
-        for row in job.workers.map(_sum_part, signals, run.url):
-            sums[row["name"]] = row["sum"]
-            progress.advance()
-        count = sum(part.details["ok"] for part in signals)
-        center = (sum(sums[name] for name in sorted(sums)) / count).astype(np.float32)
+        center = _mean_of_units(job, signals, progress)
         clusters.write_center(run, center, stage, started)
     started = monotonic()
     centroids = {}
@@ -211,6 +206,20 @@ def _train_format(
     name: str, k: int, output: str, signals: Sequence[Part], settings: Settings, center: np.ndarray | None
 ) -> np.ndarray:
     return clusters.train_format(RunDirectory(output), signals, name, k, settings, center)
+
+
+def _mean_of_units(job: Job, signals: Sequence[Part], progress: StageProgress) -> np.ndarray:
+    """Mean of all unit vectors, float32 [d]; summed in the order of the parts, in whatever order they are finished."""
+    total = np.zeros(signals[0].details["width"])
+    left = sorted((part.name for part in signals), reverse=True)
+    waiting: dict[str, np.ndarray] = {}
+    for row in job.workers.map(_sum_part, signals, job.run.url):
+        waiting[row["name"]] = row["sum"]
+        while left and left[-1] in waiting:
+            total += waiting.pop(left.pop())
+        progress.advance()
+    mean: np.ndarray = (total / sum(part.details["ok"] for part in signals)).astype(np.float32)
+    return mean
 
 
 def _sum_part(part: Part, output: str) -> Row:
@@ -290,14 +299,12 @@ def write_mixture(job: Job, parts: Sequence[Part], signals: Sequence[Part], reas
         run.discard("mixture")
         run.discard("information")
         run.delete(SUMMARY)
-        with job.progress("mixture", 4, "steps") as progress:
+        with job.progress("mixture", 3, "steps") as progress:
             selection = mixture.select(run, settings, conversations.corpus_formats(parts))
             progress.advance()
             mixture.write_information(run, selection, stage)
             progress.advance()
-            mixture.write_mixture(run, parts, selection, settings.corpus.files, stage)
-            progress.advance()
-            counts = mixture.composition(run, parts, selection)
+            counts = mixture.write_mixture(run, parts, selection, settings.corpus.files, stage)
             cosines = mean_cosines(run, signals, settings)
             progress.advance()
     run.write_json(SUMMARY, summarise(run, job.state, signals, reasons, selection, counts, cosines))

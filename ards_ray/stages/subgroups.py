@@ -15,7 +15,8 @@ from ards_ray.selection.clusters import SMALLEST_CLUSTER, cluster_count
 from ards_ray.selection.information import Yardstick, mean_member, member_vectors
 from ards_ray.selection.members import Candidates, difficulty_weights, subgroup_loss, worst_case
 from ards_ray.stages.clusters import read_center, read_centroids, total
-from ards_ray.stages.vectors import places_of_scored
+from ards_ray.stages.columns import PLACE, read_by_row
+from ards_ray.stages.vectors import parts_of_places
 
 SUBGROUPS = "subgroups/subgroups.parquet"
 MEMBERS = "subgroups/members.parquet"
@@ -61,56 +62,53 @@ def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Setting
     Raises:
         ArdsError: there is no subgroup.
     """
-    table = run.read_columns(run.parts("clusters"), schema.CLUSTERS.names)
-    part_index, places = places_of_scored(signals)
-    order = np.argsort(table["row"].to_numpy(), kind="stable")
-    rows = table["row"].to_numpy()[order]
-    codes = table["format"].combine_chunks().dictionary_encode()
-    names = codes.dictionary.to_pylist()
-    formats = codes.indices.to_numpy()[order]
-    clusters = table["cluster"].fill_null(-1).to_numpy()[order]
-    clean = table["clean_loss"].to_numpy()[order]
-    corrupted = table["corrupted_loss"].fill_null(np.nan).to_numpy()[order]
-    correct = table["corrupted_correct"].fill_null(True).to_numpy()[order]
-    part_index, places = part_index[order], places[order]
+    conversations = sum(part.rows for part in signals)
+    wanted = (PLACE, "format", "cluster", "clean_loss", "corrupted_loss", "corrupted_correct")
+    columns = read_by_row(run, run.parts("clusters"), wanted, conversations)
+    formats, clusters = columns["format"], columns["cluster"]
 
-    def subgroup(name: str, format: str | None, cluster: int | None, chosen: np.ndarray, size: int) -> Subgroup | None:
-        is_choice = np.array([names[code] == "choice" for code in range(len(names))])[formats[chosen]]
+    def subgroup(name: str, format: str | None, cluster: int | None, rows: np.ndarray, size: int) -> Subgroup | None:
         candidates = Candidates(
-            name, rows[chosen], clean[chosen], corrupted[chosen], correct[chosen], is_choice.astype(bool)
+            name,
+            rows,
+            columns["clean_loss"][rows],
+            columns["corrupted_loss"][rows],
+            columns["corrupted_correct"][rows],
+            formats[rows] == FORMATS.index("choice"),
         )
         picked = worst_case(candidates, settings.subgroups, size, settings.seed)
-        members = chosen[picked]
-        if not len(members):
+        if not len(picked):
             return None
+        parts, places = parts_of_places(signals, columns[PLACE][rows[picked]])
         return Subgroup(
             name=name,
             format=format,
             cluster=cluster,
-            size=len(chosen),
-            rows=rows[members],
-            parts=part_index[members],
-            places=places[members],
+            size=len(rows),
+            rows=rows[picked],
+            parts=parts,
+            places=places,
             loss_gap=candidates.loss_gap[picked],
-            clean_loss=clean[members],
-            corrupted_loss=corrupted[members],
+            clean_loss=candidates.clean_loss[picked],
+            corrupted_loss=candidates.corrupted_loss[picked],
         )
 
     found: list[Subgroup | None] = []
     if settings.subgroups.cluster:
-        for code in sorted(range(len(names)), key=lambda code: FORMATS.index(names[code])):
+        for code, format in enumerate(FORMATS):
             of_format = np.flatnonzero(formats == code)
-            for cluster in range(int(clusters[of_format].max(initial=-1)) + 1):
-                chosen = of_format[clusters[of_format] == cluster]
-                if len(chosen) >= SMALLEST_CLUSTER:
-                    name = subgroup_name(names[code], cluster)
-                    found.append(subgroup(name, names[code], cluster, chosen, settings.subgroups.members))
+            of_cluster = clusters[of_format]
+            for cluster in range(int(of_cluster.max(initial=-1)) + 1):
+                rows = of_format[of_cluster == cluster]
+                if len(rows) >= SMALLEST_CLUSTER:
+                    name = subgroup_name(format, cluster)
+                    found.append(subgroup(name, format, cluster, rows, settings.subgroups.members))
     else:
         scored = total(signals, "scored")
         corruptible = total(signals, "attacked") or {name: 0 for name in scored if name != "text"}
         clusters_in_full = sum(cluster_count(scored[name], settings.subgroups.per_format) for name in corruptible)
         size = max(1, clusters_in_full * settings.subgroups.members)
-        found.append(subgroup(WHOLE_CORPUS, None, None, np.arange(len(rows)), size))
+        found.append(subgroup(WHOLE_CORPUS, None, None, np.flatnonzero(formats >= 0), size))
     subgroups = [item for item in found if item is not None]
     if not subgroups:
         raise ArdsError(

@@ -24,10 +24,10 @@ def grouped(signals: Sequence[Part]) -> dict[str, Sequence[Part]]:
 
 def read_scored(run: RunDirectory, part: Part, columns: list[str]) -> pa.Table:
     """The scored rows of a signals part, format after format, as many of each as its detail `scored` tells."""
+    if not part.details["failed"]:
+        return run.read_table(part.path, columns)
     table = run.read_table(part.path, [*columns, "status"])
-    if part.details["failed"]:
-        table = table.filter(pc.equal(table["status"], "ok"))
-    return table.drop_columns(["status"])
+    return table.filter(pc.equal(table["status"], "ok")).drop_columns(["status"])
 
 
 def scored_vectors(
@@ -90,3 +90,10 @@ def places_of_scored(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
     sizes = np.array([part.details["ok"] for part in parts], dtype=np.int64)
     owners = np.repeat(np.arange(len(parts)), sizes)
     return owners, np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
+def parts_of_places(parts: Sequence[Part], places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of places among all scored rows of some parts: the index of the part, and the place in it (`read_scored`)."""
+    ends = np.cumsum([part.details["ok"] for part in parts])
+    owners = np.searchsorted(ends, places, side="right")
+    return owners, places - np.concatenate([[0], ends])[owners]

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,22 @@ from ards_ray.corpus.writers import parquet_mixture, parquet_schema, write_json_
 from ards_ray.errors import CorpusError
 
 
+def batches(records: list[str], *sizes: int) -> Iterator[pa.LargeStringArray]:
+    """The records in arrays of so many, and the others in one; slices, whose offsets do not begin at 0."""
+    array = pa.array(records, type=pa.large_string())
+    first = 0
+    for size in (*sizes, len(records)):
+        yield array.slice(first, size)
+        first += size
+
+
+@pytest.mark.parametrize("sizes", [(), (1,), (0, 2)])
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_json_array_has_a_record_in_each_line(count: int) -> None:
+def test_json_array_has_a_record_in_each_line(count: int, sizes: tuple[int, ...]) -> None:
     """A training script reads it with `json.load`, a person with `grep`."""
     records = [json.dumps({"id": number, "text": "é\n"}, ensure_ascii=False) for number in range(count)]
     stream = io.BytesIO()
-    assert write_json_array(stream, iter(records)) == count
+    assert write_json_array(stream, batches(records, *sizes)) == count
     text = stream.getvalue().decode()
     assert json.loads(text) == [json.loads(record) for record in records]
     assert [line.strip(" ,") for line in text.splitlines()[1:-1]] == records
@@ -34,7 +45,7 @@ def test_mixture_is_a_corpus_again(tmp_path: Path) -> None:
     first.write_text(json.dumps(records))
     written = [entry.record for entry in read_corpus([str(first)])]
     with (tmp_path / "b.json").open("wb") as stream:
-        write_json_array(stream, written)
+        write_json_array(stream, batches(written))
     assert json.loads((tmp_path / "b.json").read_text()) == records
     assert [entry.record for entry in read_corpus([str(tmp_path / "b.json")])] == written
 

@@ -11,7 +11,7 @@ from ards_ray.errors import ArdsError
 from ards_ray.run import directory
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.stages.score import signals_table, write_signals_table
-from ards_ray.stages.vectors import read_places, scored_vectors
+from ards_ray.stages.vectors import parts_of_places, places_of_scored, read_places, scored_vectors
 
 # An odd number of bytes stands in front of the vectors sooner or later.
 WIDTH = 6
@@ -58,6 +58,15 @@ def test_places_are_those_among_scored_rows(run: RunDirectory) -> None:
     scored = [row for row in range(len(FORMATS)) if row not in FAILED]
     for places in ([5, 0, 3], [1], [0, 1, 2, 3, 4, 5]):
         np.testing.assert_array_equal(read_places(run, part, places), vectors[[scored[place] for place in places]])
+
+
+def test_places_of_all_parts_lead_to_their_parts(run: RunDirectory) -> None:
+    """A place that leads to a neighbouring part fetches another conversation's vector; some parts have none scored."""
+    parts = [write(run, failed)[0] for failed in (set(range(9)), FAILED, set(range(9)), {0}, set())]
+    expected = places_of_scored(parts)
+    found = parts_of_places(parts, np.arange(sum(part.details["ok"] for part in parts)))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(parts_of_places(parts, np.array([6, 5, 22])), [[3, 1, 4], [0, 5, 8]])
 
 
 def test_a_layout_that_is_not_known_is_decoded(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
