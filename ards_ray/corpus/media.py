@@ -48,12 +48,14 @@ _ENDING = (
     r"\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|heic|heif|avif|jp2|svg|ppm|pgm|mp4|m4v|avi|mov|mkv|webm|mpe?g|wmv|flv|ogv|"
     r"wav|mp3|m4a|aac|flac|ogg|opus)(?:\?\S*)?$"
 )
-_FILE = re.compile(rf"data:(?:image|video|audio)/|\S+{_ENDING}", re.IGNORECASE)
+_LONGEST_NAME = 4096
+_DATA = re.compile("data:(?:image|video|audio)/", re.IGNORECASE)
+_FILE = re.compile(rf"\S+{_ENDING}", re.IGNORECASE)
 # A name with spaces looks like a sentence, but for its key.
 _FILE_WITH_SPACES = re.compile(rf"[^\n]+{_ENDING}", re.IGNORECASE)
 _KEY_OF_NAMES = re.compile(rf"(?:{_ORIGIN}|paths?|files?|{_MEDIUM}|figure|clip)$")
 _ID = re.compile(r"(?i:(?:\b|_)(?:u?u?ids?|guids?))$|Ids?$")
-_TAG = re.compile(r"<\|?\s*(\w[\w #-]*?)(?::[^<>\n]*)?\s*/?\|?>|</image>")
+_TAG = re.compile(r"<\|?[ \t]*(\w[\w #-]*+)(?::[^<>\n]*+)?/?\|?>|</image>")
 # List<Image>, std::vector<Image>, React.FC<Image>: a type of a program.
 _BEFORE_TYPE = re.compile(r"(?:\b[A-Z]\w*|(?:::|\w\.)\w+|\b(?:vector|list|map|set|array|span|unique_ptr|shared_ptr))$")
 _TYPE = re.compile("[A-Z][a-z]\\w*")
@@ -111,15 +113,15 @@ def unread_tag(text: str) -> str | None:
 
 
 def _stands_for_picture(tag: re.Match[str]) -> bool:
-    name = tag[1]
-    if name is None:
+    if tag[1] is None:
         return True
+    name = tag[1].strip()
     if not _TAG_NAME.fullmatch(_joined(name)) or _NAMED_AS_TAG.match(tag.string, tag.end()):
         return False
     if _TYPE.fullmatch(name) and _BEFORE_TYPE.search(tag.string, max(0, tag.start() - 40), tag.start()):
         return False
     end = tag.string.find(f"</{name}>", tag.end())
-    return name.lower() not in _ELEMENTS or end < 0 or "<" not in tag.string[tag.end() : end]
+    return name.lower() not in _ELEMENTS or end < 0 or tag.string.find("<", tag.end(), end) < 0
 
 
 def _shows(key: str, value: Any) -> bool:
@@ -164,6 +166,8 @@ def _role(key: str) -> Literal["medium", "second", "file", "origin", "other"]:
 def _names_file(key: str, text: str | bytes) -> bool:
     if not isinstance(text, str) or _ID.search(key) is not None:
         return False
+    if _DATA.match(text) or len(text) > _LONGEST_NAME:
+        return _DATA.match(text) is not None
     return (_FILE_WITH_SPACES if _KEY_OF_NAMES.search(_joined(key)) else _FILE).match(text) is not None
 
 

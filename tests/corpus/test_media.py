@@ -169,3 +169,9 @@ def test_tags(tag: str) -> None:
 def test_code(text: str) -> None:
     """People ask about HTML and programs, with pieces of them in the question."""
     assert unread_tag(text) is None
+
+
+@pytest.mark.parametrize("text", ["<image " + " " * 200_000, "<image: " * 50_000, "<" + "a " * 100_000])
+def test_long_texts_with_an_open_tag(text: str) -> None:
+    """A search that went back over them would take minutes for one text."""
+    assert unread_tag(text) is None
