@@ -105,34 +105,50 @@ def merge_adapter(model: Any, adapter: str) -> Any:
         raise
     except Exception as error:
         # Each kind of adapter raises its own.
-        message = " ".join(str(error).split())
-        raise SettingsError(f"{adapter}: the adapter does not fit the model ({message})") from error
+        raise _misfit(adapter, error) from error
+
+
+def check_fit(adapter: str, config: Any) -> None:
+    """Refuse an adapter that does not fit a model, before any weights are loaded.
+
+    Args:
+        adapter: The adapter's folder.
+        config: The model's configuration, as the library reads it.
+
+    Raises:
+        SettingsError: the adapter cannot be merged, does not fit the model, or does not find a place as a whole.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    folder = check_adapter(adapter)
+    with safe_open(folder / ADAPTER_WEIGHTS, "pt") as stored:
+        shapes = {key: stored.get_slice(key).get_shape() for key in stored.keys()}  # noqa: SIM118
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+        tensors = {key: torch.empty(shape) for key, shape in shapes.items()}
+        try:
+            _load(model, folder, tensors)
+        except SettingsError:
+            raise
+        except Exception as error:
+            # Some kinds cannot be made without numbers: merging tells what is wrong with them.
+            if isinstance(error, ValueError) or "size mismatch" in str(error):
+                raise _misfit(adapter, error) from error
+
+
+def _misfit(adapter: str, error: Exception) -> SettingsError:
+    return SettingsError(f"{adapter}: the adapter does not fit the model ({' '.join(str(error).split())})")
 
 
 def _merge(model: Any, folder: Path) -> Any:
-    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import get_peft_model_state_dict
 
     file = folder / ADAPTER_WEIGHTS
-    rename = _renamer(model)
     stored = load_file(file)
     broken = [key for key, tensor in stored.items() if not tensor.float().isfinite().all()]
     _refuse(file, broken, "hold numbers that are not finite")
-    # The name that each tensor has in the file, by its name now.
-    keys = {_key_now(key, rename): key for key in stored}
-    _refuse(file, sorted(stored.keys() - {*keys.values()}), "are there twice, under other names")
-    config: Any = PeftConfig.from_pretrained(str(folder))
-    _rename_in_config(config, rename, keys)
     names = {_PREFIX + name for name, _ in model.named_parameters(remove_duplicate=False)}
-    with warnings.catch_warnings():
-        # They are untied below, before anything is merged.
-        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
-        warnings.filterwarnings("error", ".*(no tied modules were found|does not have tied weights)", UserWarning)
-        adapted: Any = PeftModel(model, config)
-    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    known = {*wanted, *adapted.state_dict()}
-    _refuse(file, [old for key, old in keys.items() if key not in known], "have no place in the model")
-    _refuse(file, sorted(wanted.keys() - keys.keys()), "are missing")
-    set_peft_model_state_dict(adapted, {key: stored[old] for key, old in keys.items()})
+    adapted, keys = _load(model, folder, stored)
     placed = {**adapted.state_dict(), **get_peft_model_state_dict(adapted, save_embedding_layers=False)}
     lost = [old for key, old in keys.items() if not torch.equal(placed[key], stored[old].to(placed[key]))]
     _refuse(file, lost, "disagree with others about weights that the model shares")
@@ -145,6 +161,41 @@ def _merge(model: Any, folder: Path) -> Any:
         merged = adapted.merge_and_unload()
     _check_merged(merged, ids, expected, folder)
     return merged
+
+
+def _load(model: Any, folder: Path, stored: Mapping[str, torch.Tensor]) -> tuple[Any, dict[str, str]]:
+    """The model with the adapter beside its weights.
+
+    Args:
+        model: The library's model.
+        folder: That of the adapter.
+        stored: The adapter's tensors.
+
+    Returns:
+        The adapted model, and the name in the file of each tensor by its name now.
+
+    Raises:
+        SettingsError: names tensors that have no place, or that are missing.
+    """
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+
+    file = folder / ADAPTER_WEIGHTS
+    rename = _renamer(model)
+    keys = {_key_now(key, rename): key for key in stored}
+    _refuse(file, sorted(stored.keys() - {*keys.values()}), "are there twice, under other names")
+    config: Any = PeftConfig.from_pretrained(str(folder))
+    _rename_in_config(config, rename, keys)
+    with warnings.catch_warnings():
+        # They are untied before anything is merged.
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
+        warnings.filterwarnings("error", ".*(no tied modules were found|does not have tied weights)", UserWarning)
+        adapted: Any = PeftModel(model, config)
+    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    known = {*wanted, *adapted.state_dict()}
+    _refuse(file, [old for key, old in keys.items() if key not in known], "have no place in the model")
+    _refuse(file, sorted(wanted.keys() - keys.keys()), "are missing")
+    set_peft_model_state_dict(adapted, {key: stored[old] for key, old in keys.items()})
+    return adapted, keys
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,10 +10,11 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
 
 from ards_ray.config import ProxySettings
 from ards_ray.errors import SettingsError
-from ards_ray.proxy.adapter import check_adapter, merge_adapter
+from ards_ray.proxy.adapter import check_adapter, check_fit, merge_adapter
 from ards_ray.proxy.attention import varlen_problem, varlen_works
 from ards_ray.proxy.scorable import check_rope, check_weights
 
@@ -36,14 +37,14 @@ def load_config(kind: Any, folder: Path) -> Any:
 
 
 def check_proxy(folder: Path, settings: ProxySettings) -> None:
-    """Refuse weights and adapters of which their files tell that they cannot be used, before anything is loaded.
+    """Refuse weights and adapters of which their files tell that they cannot be used, before any weights are loaded.
 
     Raises:
         SettingsError: names the file.
     """
     check_weights(folder)
     if settings.adapter is not None:
-        check_adapter(settings.adapter)
+        check_fit(settings.adapter, load_config(AutoConfig, folder))
 
 
 def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:
@@ -52,7 +53,9 @@ def load_weights(kind: Any, folder: Path, settings: ProxySettings) -> Any:
     Raises:
         SettingsError: they are quantised, cannot be loaded, or some are missing.
     """
-    check_proxy(folder, settings)
+    check_weights(folder)
+    if settings.adapter is not None:
+        check_adapter(settings.adapter)
     try:
         loaded: Any = kind.from_pretrained(
             folder,

@@ -24,7 +24,7 @@ from ards_ray.evaluation.engine import EngineSettings
 from ards_ray.evaluation.vllm_engine import write_merged
 from ards_ray.proxy.adapter import MERGEABLE, check_adapter, merge_adapter
 from ards_ray.proxy.family import load_inputs, load_model
-from ards_ray.proxy.loading import load_weights
+from ards_ray.proxy.loading import check_proxy, load_weights
 from ards_ray.proxy.scoring import score_sequences
 from ards_ray.proxy.sequence import TokenSequence
 
@@ -75,6 +75,7 @@ def unmerged(base: Path, adapter: Path) -> torch.Tensor:
 
 def merged(base: Path, adapter: Path, dtype: Any = "float32") -> Any:
     settings = replace(SETTINGS, adapter=str(adapter), dtype=dtype)
+    check_proxy(base, settings)
     return load_weights(AutoModelForImageTextToText, base, settings)
 
 
@@ -392,6 +393,17 @@ def test_two_values_for_weights_that_are_one(bases: dict[str, Path], tmp_path: P
         merged(bases["tied"], unsaid)
 
 
+def refused_early_and_late(base: Path, adapter: Path, message: str) -> None:
+    """Before weights are loaded, and by a caller that loads them without asking."""
+    settings = replace(SETTINGS, adapter=str(adapter))
+    for act in (
+        lambda: check_proxy(base, settings),
+        lambda: load_weights(AutoModelForImageTextToText, base, settings),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            act()
+
+
 LAYER = "base_model.model.model.language_model.layers"
 
 
@@ -411,8 +423,11 @@ def test_tensors_without_a_place(bases: dict[str, Path], tmp_path: Path, key: st
     """The library drops them without a word, and with them a part of what was trained."""
     adapter = write(bases["qwen"], tmp_path / "adapter", LoraConfig(target_modules=["q_proj"], **settings))
     tensors = {**load_file(adapter / WEIGHTS), key: torch.zeros(64, 64)}
-    with pytest.raises(SettingsError, match=f"1 of the adapter's tensors have no place in the model: {key}$"):
-        merged(bases["qwen"], changed(adapter, tmp_path / "more", tensors))
+    refused_early_and_late(
+        bases["qwen"],
+        changed(adapter, tmp_path / "more", tensors),
+        f"1 of the adapter's tensors have no place in the model: {key}$",
+    )
 
 
 def test_names_of_many_tensors_without_a_place(bases: dict[str, Path], tmp_path: Path) -> None:
@@ -447,8 +462,24 @@ def test_tensors_that_are_missing(bases: dict[str, Path], tmp_path: Path, part: 
     config = LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"])
     adapter = write(bases["qwen"], tmp_path / "adapter", config)
     tensors = {key: tensor for key, tensor in load_file(adapter / WEIGHTS).items() if part not in key}
-    with pytest.raises(SettingsError, match=f"1 of the adapter's tensors are missing: .*{part}"):
-        merged(bases["qwen"], changed(adapter, tmp_path / "less", tensors))
+    less = changed(adapter, tmp_path / "less", tensors)
+    refused_early_and_late(bases["qwen"], less, f"1 of the adapter's tensors are missing: .*{part}")
+
+
+@pytest.mark.parametrize(
+    ("base", "config", "message"),
+    [
+        ("llava", {}, r"\d+ of the adapter's tensors (are missing|have no place)"),
+        ("qwen", {"r": 4}, "the adapter does not fit the model .*size mismatch"),
+        ("qwen", {"target_modules": ["c_attn"]}, "of the adapter's tensors|the adapter does not fit the model"),
+    ],
+)
+def test_adapters_of_another_model(
+    bases: dict[str, Path], tmp_path: Path, base: str, config: dict[str, Any], message: str
+) -> None:
+    """What a configuration tells, nobody has to wait for a cluster and the corpus to hear."""
+    adapter = write(bases["qwen"], tmp_path / "adapter", LoraConfig(target_modules=["q_proj", "qkv"]))
+    refused_early_and_late(bases[base], changed(adapter, tmp_path / "other", **config), message)
 
 
 CANNOT: dict[str, tuple[dict[str, Any], str]] = {

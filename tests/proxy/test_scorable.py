@@ -210,7 +210,7 @@ def test_an_adapter_given_as_the_model(adapter: Path) -> None:
         load_inputs(adapter)
 
 
-@pytest.mark.parametrize("wrong", ["weights", "adapter"])
+@pytest.mark.parametrize("wrong", ["weights", "adapter", "tensor"])
 def test_told_before_a_cluster_is_there(
     checkpoints: dict[str, Path], adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
@@ -231,6 +231,10 @@ def test_told_before_a_cluster_is_there(
             proxy, model=str(copied(checkpoints["llama"], tmp_path / "model", configure(quantization_config=NF4)))
         )
         message = "bitsandbytes"
+    elif wrong == "tensor":
+        file = tuned / "adapter_model.safetensors"
+        save_file({**load_file(file), "base_model.model.score.weight": torch.zeros(2, 2)}, file)
+        message = "1 of the adapter's tensors have no place in the model"
     else:
         kind = {**json.loads((tuned / "adapter_config.json").read_text()), "peft_type": "PREFIX_TUNING"}
         (tuned / "adapter_config.json").write_text(json.dumps(kind))
@@ -253,6 +257,7 @@ def test_told_before_a_cluster_is_there(
     ):
         with pytest.raises(SettingsError, match=message):
             act()
+    assert not any((tmp_path / name).exists() for name in ("out", "asked"))
     if wrong == "weights":
         alone = replace(questions, engine="vllm", adapter=None)
         with pytest.raises(RuntimeError, match="Ray"):
