@@ -1,11 +1,12 @@
 """How long selection takes once the signals are there, beside reading their vectors once, and its peak memory."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from time import monotonic, process_time
@@ -119,7 +120,15 @@ def _measure(job: Job) -> dict[str, Any]:
 
 
 def _read(paths: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Seconds, and those of processors, of reading all vectors once by each of the methods."""
+    """Seconds, and those of processors, of reading all vectors once by each of the methods.
+
+    In a process of its own: what pyarrow keeps of the files would count as memory of the stages.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_time_methods, paths).result()
+
+
+def _time_methods(paths: Sequence[str]) -> dict[str, tuple[float, float]]:
     spent = {}
     for name, method in METHODS.items():
         started, processors = monotonic(), process_time()
