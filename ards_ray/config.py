@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Interval, Lt, Predicate
 from pydantic import Field, Strict
 
+Seed = Annotated[int, Interval(ge=0, le=2**31 - 1)]
 Links = Literal["refuse", "follow"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -207,7 +208,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     output: str | None = None
-    seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 42
+    seed: Seed = 42
 
 
 def to_dict(settings: Settings) -> dict[str, Any]:

@@ -422,6 +422,7 @@ def test_settings_of_an_evaluation(evaluation: Any, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--set", "limt=3"), "--set limt: no such setting; the nearest is limit: a whole number, 1 or more, or null"),
+        (("--set", "seed=-1"), "--set seed: must be 0 to 2147483647, got -1"),
         (("--set", "limit=0"), "--set limit: must be 1 or more, or null, got 0"),
         (("--set", "workers=none"), "--set workers: must be a whole number, 1 or more, or auto, got none"),
         (("--set", "score=letter"), "--set score: must be generate or letters, got letter"),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ards_ray.config import Count, Device, Dtype, Links, ProxySettings
+from ards_ray.config import Count, Device, Dtype, Links, ProxySettings, Seed
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.attacks import ATTACKS, Attacks, Matching, Plan, Symbols
 from ards_ray.evaluation.benchmarks.registry import benchmark_of
@@ -57,7 +57,7 @@ class EvaluationSettings:
     answer_tokens: Count = 64
     limit: Count | None = None
     output: str | None = None
-    seed: int = 42
+    seed: Seed = 42
     workers: Count | Literal["auto"] = "auto"
     tensor_parallel: Count = 1
     threads: Count = 1
