@@ -19,7 +19,7 @@ from ards_ray.run.directory import RunDirectory
 from ards_ray.stages.prepare import prepare_shard
 from ards_ray.stages.prepared import PreparedShard
 from ards_ray.stages.proxy import load_proxy, proxy_inputs
-from ards_ray.stages.score import ScoredShard, score_shard, signals_of, vector_width, write_signals
+from ards_ray.stages.score import ScoredShard, score_shard, signals_of, vector_width, write_scored
 
 DEVICE_LOST = 70
 
@@ -55,12 +55,8 @@ class ProxyActor:
         with self._computing:
             started = monotonic()
             scored = self._scored(shard)
-        table = signals_of(shard, scored, self._width)
-        taken = 0 if shard.taken is None else shard.taken.num_rows
-        write_signals(
-            self._run, self._settings, shard.name, table, self._stage, started, splits=scored.splits, taken=taken
-        )
-        return {"name": shard.name, "conversations": table.num_rows, "failure": b""}
+        count = write_scored(self._run, self._settings, shard, scored, self._width, self._stage, started)
+        return {"name": shard.name, "conversations": count, "failure": b""}
 
     def score_alone(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
         """Some rows of a shard, made ready and scored in this process, as rows of the signals table; and the splits.

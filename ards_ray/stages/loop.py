@@ -12,7 +12,7 @@ from ards_ray.run.directory import RunDirectory
 from ards_ray.stages.prepare import prepare_shard
 from ards_ray.stages.proxy import load_proxy, proxy_inputs
 from ards_ray.stages.reuse import Earlier
-from ards_ray.stages.score import score_shard, signals_of, vector_width, write_signals
+from ards_ray.stages.score import score_shard, vector_width, write_scored
 from ards_ray.stages.workers import Row, Say, Workers
 
 
@@ -61,10 +61,8 @@ class Loop:
             started = monotonic()
             shard = prepare_shard(run, name, settings, inputs, None if rows is None else set(rows), earlier)
             scored = score_shard(proxy, settings, shard)
-            table = signals_of(shard, scored, vector_width(proxy, settings))
-            taken = 0 if shard.taken is None else shard.taken.num_rows
-            write_signals(run, settings, name, table, stage, started, splits=scored.splits, taken=taken)
-            yield {"name": name, "conversations": table.num_rows}
+            count = write_scored(run, settings, shard, scored, vector_width(proxy, settings), stage, started)
+            yield {"name": name, "conversations": count}
 
     def with_proxy(self, function: Callable[..., Any], settings: Settings, images: Sequence[str], *rest: Any) -> Any:
         """See `Workers.with_proxy`."""

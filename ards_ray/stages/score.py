@@ -74,6 +74,35 @@ def signals_of(shard: PreparedShard, scored: ScoredShard, width: int) -> pa.Tabl
     return table if shard.taken is None else pa.concat_tables([table, shard.taken])
 
 
+def write_scored(
+    run: RunDirectory,
+    settings: Settings,
+    shard: PreparedShard,
+    scored: ScoredShard,
+    width: int,
+    stage: str,
+    started: float,
+) -> int:
+    """Write the signals part of a scored shard.
+
+    Args:
+        run: The run.
+        settings: The run's settings.
+        shard: The shard.
+        scored: Its scores.
+        width: Numbers in a conversation vector.
+        stage: Fingerprint of the stage.
+        started: When work on the part began.
+
+    Returns:
+        How many conversations were scored or taken over.
+    """
+    table = signals_of(shard, scored, width)
+    taken = 0 if shard.taken is None else shard.taken.num_rows
+    write_signals(run, settings, shard.name, table, stage, started, scored.splits, taken)
+    return int(table.num_rows)
+
+
 def killed_rows(rows: Sequence[int], width: int) -> pa.Table:
     """Rows of the signals table for conversations that kill the process that scores them."""
     failed = {"status": "failed", "error": "killed the process that scored it: twice, and alone"}
