@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def print_error(error: Exception) -> None:
     """Print an error to stderr."""
     # Imported late: the help does not wait for it.
-    from ards_ray.report.tables import printable
+    from ards_ray.console import printable
 
     # It may quote a file from elsewhere.
     print(f"error: {printable(str(error))}", file=sys.stderr)
@@ -91,8 +91,8 @@ def _add_select(commands: "argparse._SubParsersAction[Parser]") -> None:
 def _select(options: argparse.Namespace, console: Console) -> None:
     settings = read_settings(options)
     if settings.subgroups.run is not None:
+        from ards_ray.methods.ards.reference import shared_settings
         from ards_ray.run.directory import RunDirectory
-        from ards_ray.stages.yardstick import shared_settings
 
         settings = read_settings(options, shared_settings(RunDirectory(settings.subgroups.run)))
     check_settings(settings)
@@ -102,7 +102,7 @@ def _select(options: argparse.Namespace, console: Console) -> None:
     # Imported late: help and settings do not wait for torch and Ray.
     from ards_ray.jobs.plan import plan
     from ards_ray.jobs.select import select
-    from ards_ray.report.summary import print_summary
+    from ards_ray.mixture.summary import print_summary
 
     if not settings.corpus.files:
         from ards_ray.demo import with_demo
@@ -180,7 +180,7 @@ def _add_verify(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _verify(options: argparse.Namespace, console: Console) -> None:
-    from ards_ray.report.verify import verify
+    from ards_ray.jobs.verify import verify
 
     verify(options.directory, console)
 
@@ -196,7 +196,7 @@ def _add_status(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _status(options: argparse.Namespace, console: Console) -> None:
-    from ards_ray.report.status import print_status
+    from ards_ray.jobs.status import print_status
 
     print_status(options.directory, console)
 
@@ -216,7 +216,7 @@ def _add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _convert(options: argparse.Namespace, console: Console) -> None:
-    from ards_ray.proxy.convert import convert_checkpoint
+    from ards_ray.convert.checkpoint import convert_checkpoint
 
     convert_checkpoint(options.source, options.target, options.base, options.vision_tower)
     console.print(f"Converted: {options.target.absolute()}", soft_wrap=True, highlight=False, markup=False)

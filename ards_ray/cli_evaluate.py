@@ -72,8 +72,8 @@ def _symbols(text: str) -> list[str]:
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.console import say
     from ards_ray.evaluation.settings import OTHERS, EvaluationSettings, check_evaluation
-    from ards_ray.report.tables import say
     from ards_ray.validation import annotations_of
 
     if options.answers is not None:

@@ -84,7 +84,7 @@ class Drivers:
         self._folder = folder
         self._faults = folder / "faults.json"
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.jobs.select", "ards_ray.proxy.llava"])
+        self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.jobs.select", "ards_ray.models.llava"])
         self._count = 0
 
     def start(self, *arguments: object) -> Driver:

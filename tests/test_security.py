@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from ards_ray.cli import main, print_error
+from ards_ray.console import print_failures
 from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.report.tables import print_failures
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.state import RunState
 
@@ -38,7 +38,7 @@ def test_a_checkpoint_brings_no_code(demo_inputs: Any, tmp_path: Path) -> None:
         content["auto_map"] = {kind: "evil.Evil" for kind in kinds}
         (model / name).write_text(json.dumps(content))
     from ards_ray.config import ProxySettings
-    from ards_ray.proxy.family import load_inputs, load_model
+    from ards_ray.models.family import load_inputs, load_model
 
     load_inputs(model)
     load_model(model, ProxySettings(model=str(model), device="cpu", dtype="float32"))

@@ -20,12 +20,12 @@ from ards_ray.benchmark.processes import Watch
 from ards_ray.benchmark.synthetic import SEED, write_synthetic
 from ards_ray.cluster.workers import ray_workers
 from ards_ray.config import CorpusSettings, Settings
+from ards_ray.console import say, table_of
 from ards_ray.errors import SettingsError
-from ards_ray.report.tables import say, table_of
+from ards_ray.jobs.steps import Job, write_clusters, write_mixture, write_scores, write_subgroups
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.state import RunState, versions
-from ards_ray.stages.loop import Loop
-from ards_ray.stages.steps import Job, write_clusters, write_mixture, write_scores, write_subgroups
+from ards_ray.signals.loop import Loop
 
 GIB = 1 << 30
 CORPUS = "corpus.json"

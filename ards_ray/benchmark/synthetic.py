@@ -14,10 +14,10 @@ import pyarrow as pa
 import torch
 
 from ards_ray import schema
+from ards_ray.arrays.seeds import generator
 from ards_ray.corpus.formats import FORMATS
-from ards_ray.corruption.seeds import generator
 from ards_ray.run.directory import Part, RunDirectory
-from ards_ray.stages.score import write_signals_table
+from ards_ray.signals.score import write_signals_table
 
 SEED = 42
 ROWS_PER_PART = 256

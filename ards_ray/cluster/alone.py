@@ -14,7 +14,7 @@ from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.score import killed_rows, write_signals
+from ards_ray.signals.score import killed_rows, write_signals
 
 NODES_LOST = 3
 

@@ -14,12 +14,12 @@ from ards_ray.cluster.failure import packed, unpacked
 from ards_ray.cluster.preflight import check_images_here
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
-from ards_ray.proxy.family import ProxyModel
+from ards_ray.models.family import ProxyModel
 from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.prepare import prepare_shard
-from ards_ray.stages.prepared import PreparedShard
-from ards_ray.stages.proxy import load_proxy, proxy_inputs
-from ards_ray.stages.score import ScoredShard, score_shard, signals_of, vector_width, write_scored
+from ards_ray.signals.prepare import prepare_shard
+from ards_ray.signals.prepared import PreparedShard
+from ards_ray.signals.proxy import load_proxy, proxy_inputs
+from ards_ray.signals.score import ScoredShard, score_shard, signals_of, vector_width, write_scored
 
 DEVICE_LOST = 70
 

@@ -8,7 +8,7 @@ import ray
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.evaluation.engine import EngineSettings, load_engine
 from ards_ray.evaluation.respondent import Inquiry, Reply, Respondent
-from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.models.checkpoint import checkpoint_digest, checkpoint_folder
 
 
 class EngineFailed(Exception):

@@ -16,10 +16,10 @@ from ards_ray.cluster.session import forestall_restart_warning
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.prepare import prepare_shard
-from ards_ray.stages.prepared import PreparedShard
-from ards_ray.stages.proxy import proxy_inputs
-from ards_ray.stages.reuse import Earlier
+from ards_ray.signals.prepare import prepare_shard
+from ards_ray.signals.prepared import PreparedShard
+from ards_ray.signals.proxy import proxy_inputs
+from ards_ray.signals.reuse import Earlier
 
 # A shard whose process died is tried once more; after that it is left to be scored alone, which tells why.
 DEATHS_RETRIED = 1

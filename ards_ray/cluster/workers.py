@@ -15,8 +15,8 @@ from ards_ray.cluster.session import ray_session
 from ards_ray.cluster.signals import score_shards
 from ards_ray.config import ProxySettings, Settings
 from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.reuse import Earlier
-from ards_ray.stages.workers import Row, Say, Workers
+from ards_ray.signals.reuse import Earlier
+from ards_ray.signals.workers import Row, Say, Workers
 
 
 class RayWorkers:

@@ -4,12 +4,12 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from ards_ray.arrays.seeds import generator
 from ards_ray.config import AttackSettings
 from ards_ray.corpus.choice import Choice, parse_choice
 from ards_ray.corpus.conversation import Conversation, Round
 from ards_ray.corpus.options import fixed_places, naming_others
 from ards_ray.corruption.permutation import order_total, other_orders
-from ards_ray.corruption.seeds import generator
 
 Attack = Literal["symbol+permutation", "symbol", "permutation", "noise"]
 

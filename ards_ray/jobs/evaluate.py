@@ -17,6 +17,7 @@ from ards_ray.cluster.preflight import check_nodes
 from ards_ray.cluster.resources import Workers, plan_replicas, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
+from ards_ray.console import say
 from ards_ray.errors import ArdsError, RunChanged, SettingsError
 from ards_ray.evaluation.answers import to_table
 from ards_ray.evaluation.attacks import Plan
@@ -27,15 +28,14 @@ from ards_ray.evaluation.log import AnswerLog
 from ards_ray.evaluation.metrics import NO_METRICS, metrics_of
 from ards_ray.evaluation.question import NotEvaluated, Question
 from ards_ray.evaluation.settings import EvaluationSettings, check_evaluation
-from ards_ray.proxy.checkpoint import adapter_folder, checkpoint_digest, checkpoint_folder
-from ards_ray.proxy.family import ProxyInputs, load_inputs
-from ards_ray.proxy.loading import check_proxy
+from ards_ray.models.checkpoint import adapter_folder, checkpoint_digest, checkpoint_folder
+from ards_ray.models.family import ProxyInputs, load_inputs
+from ards_ray.models.loading import check_proxy
 from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, RESULTS_MD, Result, print_results, write_summary
-from ards_ray.report.progress import StageProgress
-from ards_ray.report.tables import say
 from ards_ray.run.config import write_config
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.lease import hold_lease
+from ards_ray.run.progress import StageProgress
 from ards_ray.run.state import RunState, start_over
 from ards_ray.storage.location import locate
 

@@ -10,16 +10,16 @@ from rich.filesize import decimal
 from ards_ray.cluster.resources import plan_workers, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.config import Settings
+from ards_ray.console import say, table_of
 from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, read_corpus
 from ards_ray.jobs.resolve import with_absolute_paths
-from ards_ray.proxy.checkpoint import checkpoint_folder
-from ards_ray.proxy.family import load_inputs
-from ards_ray.proxy.loading import check_proxy
-from ards_ray.report.progress import StageProgress
-from ards_ray.report.tables import say, table_of
-from ards_ray.selection.mixture import budget_count
-from ards_ray.stages.conversations import attack_on_entry
+from ards_ray.mixture.budget import budget_count
+from ards_ray.models.checkpoint import checkpoint_folder
+from ards_ray.models.family import load_inputs
+from ards_ray.models.loading import check_proxy
+from ards_ray.run.progress import StageProgress
+from ards_ray.signals.conversations import attack_on_entry
 from ards_ray.storage.location import locate
 
 IMAGE_SAMPLE = 1000

@@ -6,7 +6,7 @@ from pathlib import Path
 from ards_ray.config import Settings
 from ards_ray.errors import SettingsError
 from ards_ray.run.state import RunState
-from ards_ray.stages.workers import Workers
+from ards_ray.signals.workers import Workers
 from ards_ray.storage.location import locate
 
 

@@ -9,22 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from ards_ray.config import Settings
+from ards_ray.console import print_failures, printable, say
 from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
-from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
-from ards_ray.proxy.family import load_inputs
-from ards_ray.proxy.loading import check_proxy
-from ards_ray.report.summary import mixture_url, read_summary
-from ards_ray.report.tables import print_failures, printable, say
-from ards_ray.run.config import write_config
-from ards_ray.run.directory import THREADS, Part, RunDirectory
-from ards_ray.run.fingerprint import Inputs
-from ards_ray.run.lease import hold_lease
-from ards_ray.run.state import RunState, start_over
-from ards_ray.stages import inputs, mixture
-from ards_ray.stages.image_files import images_changed
-from ards_ray.stages.reuse import check_earlier
-from ards_ray.stages.steps import (
+from ards_ray.jobs.steps import (
     Job,
     TakenSubgroups,
     signals_inputs,
@@ -35,8 +23,21 @@ from ards_ray.stages.steps import (
     write_signals,
     write_subgroups,
 )
-from ards_ray.stages.workers import OpenWorkers
-from ards_ray.stages.yardstick import NO_ATTACKS, yardstick_stamp
+from ards_ray.methods.ards.reference import NO_ATTACKS, reference_stamp
+from ards_ray.mixture import write as mixture
+from ards_ray.mixture.summary import mixture_url, read_summary
+from ards_ray.models.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.models.family import load_inputs
+from ards_ray.models.loading import check_proxy
+from ards_ray.run.config import write_config
+from ards_ray.run.directory import THREADS, Part, RunDirectory
+from ards_ray.run.fingerprint import Inputs
+from ards_ray.run.lease import hold_lease
+from ards_ray.run.state import RunState, start_over
+from ards_ray.signals import inputs
+from ards_ray.signals.image_files import images_changed
+from ards_ray.signals.reuse import check_earlier
+from ards_ray.signals.workers import OpenWorkers
 from ards_ray.validation import check_settings
 
 
@@ -134,7 +135,7 @@ def _check_other_runs(job: Job) -> None:
             raise SettingsError(f"{key}: {url} is the output itself; name another output")
     if job.settings.subgroups.run is not None:
         source = RunDirectory(job.settings.subgroups.run)
-        job.yardstick = TakenSubgroups(source, yardstick_stamp(source, job.settings, signals))
+        job.reference = TakenSubgroups(source, reference_stamp(source, job.settings, signals))
     if job.settings.runtime.reuse is not None:
         check_earlier(RunDirectory(job.settings.runtime.reuse), signals)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
+from ards_ray.console import printable, say, shown, table_of
 from ards_ray.errors import reason_of
 from ards_ray.evaluation.attacks import ATTACKS, Attack
 from ards_ray.evaluation.metrics import Metrics
 from ards_ray.evaluation.question import NotEvaluated
-from ards_ray.report.tables import printable, say, shown, table_of
 from ards_ray.run.directory import RunDirectory
 
 ANSWERS_FILE, NOT_EVALUATED = "answers.parquet", "not_evaluated.jsonl"

@@ -10,6 +10,7 @@ from string import ascii_uppercase
 import pyarrow as pa
 from rich.console import Console
 
+from ards_ray.console import say
 from ards_ray.corruption.permutation import Order
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.answers import ANSWERS, Answer, from_table
@@ -26,7 +27,6 @@ from ards_ray.report.evaluation import (
     print_results,
     write_summary,
 )
-from ards_ray.report.tables import say
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.lease import hold_lease
 from ards_ray.validation import check_settings

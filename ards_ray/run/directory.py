@@ -20,7 +20,7 @@ from pyarrow import fs as pafs
 
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.run.entry import ENTRY, PATHS, entry_problem
-from ards_ray.run.written import CountedStream, vector_offsets
+from ards_ray.run.stream import CountedStream, vector_offsets
 from ards_ray.storage.atomic import TEMPORARY, whole_file
 from ards_ray.storage.location import locate
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ards_ray.run.shape import shape_problem
+from ards_ray.run.fields import fields_problem
 
 # All that is ever recorded. What an entry names is read and deleted, and the run may come from elsewhere.
 PATHS = re.compile(
@@ -38,7 +38,7 @@ _DETAILS: Mapping[str, Mapping[str, type]] = {
 
 def entry_problem(content: Any) -> str | None:
     """What is wrong with the content of a manifest entry; nothing is None."""
-    if problem := shape_problem(content, ENTRY):
+    if problem := fields_problem(content, ENTRY):
         return problem
     wanted = [kinds for beginning, kinds in _DETAILS.items() if content["path"].startswith(beginning)]
-    return shape_problem(content["details"], wanted[0]) if wanted else None
+    return fields_problem(content["details"], wanted[0]) if wanted else None

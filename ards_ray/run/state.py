@@ -7,8 +7,8 @@ from typing import Any
 from ards_ray import __version__
 from ards_ray.errors import ArdsError, RunChanged
 from ards_ray.run.directory import RUN_FILE, RunDirectory
+from ards_ray.run.fields import fields_problem
 from ards_ray.run.fingerprint import Inputs, changes, fingerprint
-from ards_ray.run.shape import shape_problem
 
 SCHEMA_VERSION = 3
 _RECORD = {"fingerprint": str, "inputs": dict, "complete": bool, "seconds": int | float, "files": int}
@@ -119,9 +119,9 @@ def _read_stages(run: RunDirectory) -> dict[str, StageRecord]:
 
 def _problem(content: Any) -> str | None:
     """What is wrong with the content of run.json; nothing is None."""
-    if problem := shape_problem(content, {"stages": dict}):
+    if problem := fields_problem(content, {"stages": dict}):
         return problem
     for name, record in content["stages"].items():
-        if problem := shape_problem(record, _RECORD):
+        if problem := fields_problem(record, _RECORD):
             return f"stage {name!r}: {problem}"
     return None

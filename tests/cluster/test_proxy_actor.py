@@ -9,10 +9,10 @@ import pytest
 from ards_ray.cluster.failure import unpacked
 from ards_ray.cluster.proxy_actor import ProxyActor
 from ards_ray.config import CorpusSettings, ProxySettings, RuntimeSettings, Settings
-from ards_ray.proxy.checkpoint import checkpoint_digest
-from ards_ray.proxy.family import load_inputs
+from ards_ray.models.checkpoint import checkpoint_digest
+from ards_ray.models.family import load_inputs
 from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.prepare import prepare_shard
+from ards_ray.signals.prepare import prepare_shard
 
 
 def test_overlapping_calls(finished: Path, copied: Path, demo_inputs: Any) -> None:

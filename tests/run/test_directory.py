@@ -22,7 +22,7 @@ import pytest
 from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.run.directory import RunDirectory
-from ards_ray.run.written import CountedStream
+from ards_ray.run.stream import CountedStream
 from ards_ray.storage.location import locate
 
 WIDTH = 4

@@ -132,7 +132,7 @@ def _replica(module: Any) -> None:
 WRAPPED: dict[str, Callable[[Any], None]] = {
     "ards_ray.run.directory": _directory,
     "ards_ray.run.state": _state,
-    "ards_ray.stages.prepare": _prepare,
+    "ards_ray.signals.prepare": _prepare,
     "ards_ray.cluster.proxy_actor": _actor,
     "ards_ray.cluster.replica": _replica,
 }

@@ -1,0 +1,158 @@
+"""summary.json, and the closing tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ards_ray.console import print_failures, say, shown, table_of
+from ards_ray.errors import ArdsError
+from ards_ray.methods.ards.subgroups import SUBGROUPS
+from ards_ray.mixture.write import MIXTURE_JSON, Composition, Selection
+from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.fields import fields_problem
+from ards_ray.run.state import RunState, versions
+
+SUMMARY = "summary.json"
+LARGEST = 20
+_FIELDS = {
+    **dict.fromkeys(
+        ("conversations", "scored", "failed", "members", "selected", "budget", "taken", "batch_splits"), int
+    ),
+    **dict.fromkeys(("failures", "corpus", "mixture", "seconds"), dict),
+    "subgroups": list,
+}
+_COMPOSITION = {"formats": dict, "folders": dict}
+_SUBGROUP = {"subgroup": str, "size": int, "members": int, "loss": int | float, "weight": int | float}
+
+
+def summarise(
+    run: RunDirectory,
+    state: RunState,
+    signals: Sequence[Part],
+    reasons: Mapping[str, int],
+    selection: Selection,
+    counts: Composition,
+    cosines: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """The content of summary.json."""
+    subgroups = run.read_table(SUBGROUPS, ["subgroup", "format", "size", "members", "loss", "weight"])
+    scored = sum(part.details["ok"] for part in signals)
+    failed = sum(part.details["failed"] for part in signals)
+    return {
+        "conversations": scored + failed,
+        "scored": scored,
+        "failed": failed,
+        "members": int(selection.members.sum()),
+        "selected": int(selection.selected.sum()),
+        "budget": selection.wanted,
+        "failures": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        "corpus": {"formats": counts.corpus_formats, "folders": counts.corpus_folders},
+        "mixture": {"formats": counts.mixture_formats, "folders": counts.mixture_folders},
+        "subgroups": subgroups.to_pylist(),
+        "mean_cosine": cosines,
+        "taken": sum(part.details["taken"] for part in signals),
+        "batch_splits": sum(part.details["splits"] for part in signals),
+        "seconds": {name: record.seconds for name, record in state.stages.items()},
+        "versions": versions(),
+    }
+
+
+def summary_problem(summary: Any) -> str | None:
+    """What the content of summary.json lacks; nothing is None."""
+    return (
+        fields_problem(summary, _FIELDS)
+        or fields_problem(summary["corpus"], _COMPOSITION)
+        or fields_problem(summary["mixture"], _COMPOSITION)
+        or next(filter(None, (fields_problem(item, _SUBGROUP) for item in summary["subgroups"])), None)
+    )
+
+
+def read_summary(run: RunDirectory) -> dict[str, Any]:
+    """The content of a finished run's summary.json.
+
+    Raises:
+        ArdsError: the file is damaged.
+    """
+    summary: dict[str, Any] = run.read_json(SUMMARY)
+    if problem := summary_problem(summary):
+        raise ArdsError(f"{run.url}/{SUMMARY}: damaged ({problem}); delete it and run the same command again")
+    return summary
+
+
+def mixture_url(run: RunDirectory) -> str:
+    """Where a finished run's mixture lies."""
+    return f"{run.url}/{MIXTURE_JSON if run.exists(MIXTURE_JSON) else 'mixture'}"
+
+
+def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) -> None:
+    """The closing tables of a finished run, and where its mixture lies.
+
+    Args:
+        summary: The content of summary.json.
+        mixture: Path or URL of the mixture.
+        console: Where they go.
+    """
+    for key, title in (("formats", "format"), ("folders", "source folder")):
+        console.print(_composition(title, summary["corpus"][key], summary["mixture"][key]))
+    subgroups = table_of("subgroup", "conversations", "members", "loss", "weight")
+    for item in summary["subgroups"]:
+        subgroups.add_row(
+            shown(item["subgroup"]),
+            f"{item['size']:,}",
+            f"{item['members']:,}",
+            f"{item['loss']:.4f}",
+            f"{item['weight']:.4f}",
+        )
+    console.print(subgroups)
+    if summary["failures"]:
+        print_failures(summary["failures"], console)
+    seconds = table_of("stage", "seconds")
+    for name, value in summary["seconds"].items():
+        seconds.add_row(name, f"{value:,.1f}")
+    console.print(seconds)
+    if summary["selected"] < summary["budget"]:
+        say(
+            console,
+            f"Warning: the budget asks for {summary['budget']:,} conversations, "
+            f"and there are only {summary['selected']:,} candidates.",
+        )
+    if summary["batch_splits"]:
+        say(
+            console,
+            f"Note: {summary['batch_splits']:,} batches or shards could not be computed whole and were computed in "
+            "halves; their results may differ in the last bits.",
+        )
+    if summary["taken"]:
+        say(
+            console,
+            f"Note: the scores of {summary['taken']:,} conversations were taken over from another run; "
+            "the others may differ from a run of its own in the last bits.",
+        )
+    say(
+        console,
+        f"Chosen: {summary['selected']:,} of {summary['conversations']:,} conversations "
+        f"({summary['failed']:,} failed, {summary['members']:,} members of subgroups).",
+    )
+    say(console, f"Mixture: {mixture}")
+
+
+def _composition(title: str, corpus: Mapping[str, int], mixture: Mapping[str, int]) -> Table:
+    """Shares of a corpus and its mixture; beyond twenty rows the small ones stand together."""
+    table = table_of(title, "corpus", "%", "mixture", "%")
+    whole, chosen = sum(corpus.values()), sum(mixture.values())
+    rows = sorted(corpus, key=lambda name: (-corpus[name], name))
+    entries = [(shown(name), corpus[name], mixture.get(name, 0)) for name in rows[:LARGEST]]
+    if others := rows[LARGEST:]:
+        name = f"({len(others):,} others)"
+        entries.append((name, sum(corpus[item] for item in others), sum(mixture.get(item, 0) for item in others)))
+    for name, before, after in entries:
+        table.add_row(name, f"{before:,}", _percent(before, whole), f"{after:,}", _percent(after, chosen))
+    table.add_section()
+    table.add_row("all", f"{whole:,}", "", f"{chosen:,}", "")
+    return table
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "-"

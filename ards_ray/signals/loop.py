@@ -1,0 +1,75 @@
+"""Workers that are a plain loop in this process."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import torch
+
+from ards_ray.config import ProxySettings, Settings
+from ards_ray.run.directory import RunDirectory
+from ards_ray.signals.prepare import prepare_shard
+from ards_ray.signals.proxy import load_proxy, proxy_inputs
+from ards_ray.signals.reuse import Earlier
+from ards_ray.signals.score import score_shard, vector_width, write_scored
+from ards_ray.signals.workers import Row, Say, Workers
+
+
+class Loop:
+    """Workers that are this process: one piece of work after the other, nothing spread, nothing isolated."""
+
+    def __init__(self, proxy: ProxySettings):
+        self._proxy = proxy
+
+    def device(self) -> tuple[str, str]:
+        """See `Workers.device`."""
+        device, dtype = self._proxy.device, self._proxy.dtype
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if dtype == "auto":
+            dtype = "bfloat16" if device == "cuda" else "float32"
+        return device, dtype
+
+    def check(self, run: RunDirectory, settings: Settings, model: str, images: Sequence[str] = ()) -> None:
+        """See `Workers.check`. This process sees what it sees."""
+
+    def map(self, function: Callable[..., Row], items: Sequence[Any], *shared: Any) -> Iterator[Row]:
+        """See `Workers.map`."""
+        for item in items:
+            yield function(item, *shared)
+
+    def call(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], *shared: Any) -> Iterator[Any]:
+        """See `Workers.call`."""
+        for some in arguments:
+            yield function(*some, *shared)
+
+    def score(
+        self,
+        run: RunDirectory,
+        settings: Settings,
+        shards: Mapping[str, Sequence[int] | None],
+        total: int,
+        model: str,
+        stage: str,
+        earlier: Earlier | None,
+        images: Sequence[str],
+    ) -> Iterator[Row]:
+        """See `Workers.score`."""
+        proxy, inputs = load_proxy(settings, model), proxy_inputs(str(settings.proxy.model))
+        for name, rows in shards.items():
+            started = monotonic()
+            shard = prepare_shard(run, name, settings, inputs, None if rows is None else set(rows), earlier)
+            scored = score_shard(proxy, settings, shard)
+            count = write_scored(run, settings, shard, scored, vector_width(proxy, settings), stage, started)
+            yield {"name": name, "conversations": count}
+
+    def with_proxy(self, function: Callable[..., Any], settings: Settings, images: Sequence[str], *rest: Any) -> Any:
+        """See `Workers.with_proxy`."""
+        return function(settings, *rest)
+
+
+@contextmanager
+def loop_workers(proxy: ProxySettings, say: Say) -> Iterator[Workers]:
+    """Workers for tests and notebooks, which start no Ray."""
+    yield Loop(proxy)

@@ -1,0 +1,130 @@
+"""A shard made ready for the proxy, and its way to the actor as one row of plain Arrow values."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ards_ray.models.sequence import Picture, TokenSequence
+
+
+@dataclass(frozen=True)
+class PreparedConversation:
+    """A conversation of the shard.
+
+    Attributes:
+        row: Position in the corpus.
+        attack: The attack on it, or None.
+        error: Why it cannot be scored, or None.
+        versions: Its sequences: the clean one, then the corrupted ones.
+        content: Digest of what is scored (`content_of`), None where it cannot be.
+    """
+
+    row: int
+    attack: str | None
+    error: str | None
+    versions: tuple[TokenSequence, ...]
+    content: bytes | None
+
+
+@dataclass(frozen=True)
+class PreparedShard:
+    """All that the proxy needs of a shard.
+
+    Attributes:
+        name: Name of its part.
+        conversations: Those to score, in row order.
+        pictures: Those of its sequences, noised ones among them.
+        taken: Rows of the signals table that another run has scored, None where there are none.
+    """
+
+    name: str
+    conversations: tuple[PreparedConversation, ...]
+    pictures: tuple[Picture, ...]
+    taken: pa.Table | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        """One row for Ray Data: a shard arrives whole or not at all, and nothing in it is pickled."""
+        table = pa.Table.from_pylist(
+            [
+                {
+                    "row": item.row,
+                    "attack": item.attack,
+                    "error": item.error,
+                    "ids": [version.ids for version in item.versions],
+                    "targets": [version.targets for version in item.versions],
+                    "images": [version.image for version in item.versions],
+                    "content": item.content,
+                }
+                for item in self.conversations
+            ],
+            schema=_SCHEMA,
+        )
+        return {
+            "name": self.name,
+            "conversations": to_bytes(table),
+            "taken": b"" if self.taken is None else to_bytes(self.taken),
+            "shapes": np.array([(*item.pixels.shape, *item.size) for item in self.pictures], dtype=np.int64).ravel(),
+            "pixels": b"".join(item.pixels.data for item in self.pictures),
+        }
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "PreparedShard":
+        table = pa.ipc.open_stream(row["conversations"]).read_all()
+        conversations = []
+        for item in table.to_batches():
+            columns = {name: item.column(name) for name in item.schema.names}
+            for index in range(item.num_rows):
+                versions = zip(
+                    columns["ids"][index].values,
+                    columns["targets"][index].values,
+                    columns["images"][index],
+                    strict=True,
+                )
+                conversations.append(
+                    PreparedConversation(
+                        row=columns["row"][index].as_py(),
+                        attack=columns["attack"][index].as_py(),
+                        error=columns["error"][index].as_py(),
+                        versions=tuple(
+                            TokenSequence(
+                                ids.values.to_numpy(),
+                                targets.values.to_numpy(zero_copy_only=False),
+                                image.as_py(),
+                            )
+                            for ids, targets, image in versions
+                        ),
+                        content=columns["content"][index].as_py(),
+                    )
+                )
+        pictures, start = [], 0
+        for *shape, height, width in row["shapes"].reshape(-1, 6).tolist():
+            count = math.prod(shape)
+            pixels = np.frombuffer(row["pixels"], dtype=np.uint8, count=count, offset=start).reshape(shape)
+            pictures.append(Picture(pixels, (height, width)))
+            start += count
+        taken = pa.ipc.open_stream(row["taken"]).read_all() if row["taken"] else None
+        return cls(row["name"], tuple(conversations), tuple(pictures), taken)
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """A table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("attack", pa.string()),
+        ("error", pa.string()),
+        ("ids", pa.list_(pa.list_(pa.int32()))),
+        ("targets", pa.list_(pa.list_(pa.bool_()))),
+        ("images", pa.list_(pa.int32())),
+        ("content", pa.binary(32)),
+    ]
+)

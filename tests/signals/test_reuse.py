@@ -1,0 +1,19 @@
+"""Rows of another run are found by their content."""
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ards_ray.signals.reuse import Earlier
+
+# Few values, so that digests share beginnings and end in zeros, which numpy takes for padding.
+DIGESTS = st.lists(st.sampled_from([0, 1, 255]), min_size=32, max_size=32).map(bytes)
+
+
+@given(st.lists(DIGESTS, max_size=30, unique=True), DIGESTS)
+def test_a_content_is_found_exactly_if_it_is_there(contents: list[bytes], other: bytes) -> None:
+    """One that is not found is scored for nothing; one that is found wrongly gets the scores of another."""
+    contents = sorted(contents)
+    earlier = Earlier("", (), pa.table({"content": pa.array(contents, type=pa.binary(32))}))
+    assert [earlier.find(content) for content in contents] == list(range(len(contents)))
+    assert earlier.find(other) == (contents.index(other) if other in contents else None)
