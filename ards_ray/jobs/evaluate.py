@@ -85,7 +85,7 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     run = RunDirectory(str(settings.output))
     run.prepare()
     with hold_lease(run, partial(say, console)), ray_session(), known_cause():
-        if run.entry_counts().keys() - {"answers"}:
+        if run.exists("conversations"):
             raise SettingsError(f"{run.url}: the output holds a selection; name another")
         state = RunState(run, fresh)
         model = checkpoint_digest(folder)

@@ -94,7 +94,7 @@ def select(
         hold_lease(run, partial(say, console)),
         (open_workers or _ray())(settings.proxy, partial(say, console)) as workers,
     ):
-        if "answers" in run.entry_counts():
+        if run.exists("answers"):
             raise SettingsError(f"{run.url}: the output holds an evaluation; name another")
         state = RunState(run, fresh)
         if not fresh:

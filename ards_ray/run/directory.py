@@ -5,7 +5,6 @@ import mmap
 import os
 import posixpath
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,17 +27,9 @@ MANIFEST = "manifest"
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.yaml"
 LEASE = "lease.json"
-TABLES = ("conversations", "signals", "clusters", "subgroups", "scores", "information", "mixture", "answers")
-FILES = (
-    CONFIG_FILE,
-    "mixture.json",
-    "failures.jsonl",
-    "summary.json",
-    "answers.parquet",
-    "not_evaluated.jsonl",
-    "results.json",
-    "results.md",
-)
+# Folders of tables, and the other files at the top.
+FOLDERS = ("conversations", "signals", "methods", "answers")
+FILES = (CONFIG_FILE, "failures.jsonl", "answers.parquet", "not_evaluated.jsonl", "results.json", "results.md")
 THREADS = 16
 # Above a shard's vectors of one format, so that they lie in one page.
 PAGE_BYTES = 1 << 27
@@ -76,24 +67,14 @@ class Part:
 
     @property
     def table(self) -> str:
-        return table_of(self.path)
+        """The folder of the file's table; empty for a file at the top."""
+        return posixpath.dirname(self.path)
 
     def size_problem(self, size: int | None) -> str | None:
         """What is wrong with a file of so many bytes in the part's place, None for no file; nothing is None."""
         if size is None:
             return "missing"
         return None if size == self.bytes else f"{size:,} bytes, and the manifest says {self.bytes:,}"
-
-
-def table_of(path: str) -> str:
-    """The table that a file of the run belongs to; other files stand for themselves."""
-    return path.split("/")[0].split(".")[0]
-
-
-def stage_of(path: str) -> str:
-    """The stage that writes a file of the run."""
-    table = table_of(path)
-    return "mixture" if table == "information" else table
 
 
 class RunDirectory:
@@ -252,7 +233,7 @@ class RunDirectory:
         Raises:
             ArdsError: an entry of the manifest is damaged, or names what is not in the run.
         """
-        return self._entries(f"{table}-part-")
+        return self._entries(f"{table.replace('/', '-')}-part-")
 
     def _entries(self, prefix: str) -> list[Part]:
         names = [info.base_name for info in self._listed() if info.base_name.startswith(prefix)]
@@ -339,7 +320,7 @@ class RunDirectory:
 
     def discard(self, table: str, keep: str | None = None) -> None:
         """Delete the files of a table that another fingerprint made."""
-        for part in self._entries(table):
+        for part in self._entries(table.replace("/", "-")):
             if part.table == table and part.fingerprint != keep:
                 self.drop(part)
 
@@ -354,17 +335,17 @@ class RunDirectory:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every file of the run's tables and of the run's folder, by path; hidden ones too."""
-        sizes = {}
-        for folder in ("", *TABLES):
-            selector = pafs.FileSelector((self.location / folder).path.rstrip("/"), allow_not_found=True)
-            for info in self.location.filesystem.get_file_info(selector):
-                if info.type == pafs.FileType.File:
-                    sizes[posixpath.join(folder, info.base_name)] = info.size
-        return sizes
+        return {path: info.size for path, info in self._walk() if info.type == pafs.FileType.File}
 
-    def entry_counts(self) -> Counter[str]:
-        """How many finished files of each stage the manifest names."""
-        return Counter(stage_of(info.base_name.replace("-", "/")) for info in self._listed())
+    def _walk(self) -> Iterator[tuple[str, pafs.FileInfo]]:
+        """What lies in the run's folder and its tables' folders, by path."""
+        for folder in ("", *FOLDERS):
+            selector = pafs.FileSelector(
+                (self.location / folder).path.rstrip("/"), allow_not_found=True, recursive=bool(folder)
+            )
+            root = self.location.path.rstrip("/") + "/"
+            for info in self.location.filesystem.get_file_info(selector):
+                yield info.path.removeprefix(root), info
 
     def sweep(self) -> list[tuple[Part, str]]:
         """Delete what writers left that were killed: temporary files, and parts that the manifest does not name.
@@ -381,24 +362,28 @@ class RunDirectory:
         self._refuse_links()
         sizes, finished = self.sizes(), self.finished()
         for path in sizes.keys() - {part.path for part in finished}:
-            if path.endswith(".parquet") and path.split("/")[0] in TABLES:
+            if path.endswith(".parquet") and path.split("/")[0] in FOLDERS:
                 self.delete(path)
         if self.location.is_local:
-            for folder in ("", MANIFEST, *TABLES):
-                path = (self.location / folder).path
-                for name in os.listdir(path) if os.path.isdir(path) else ():
-                    if TEMPORARY.search(name):
+            for folder in ("", MANIFEST, *FOLDERS):
+                for path, _, names in os.walk((self.location / folder).path):
+                    for name in filter(TEMPORARY.search, names):
                         os.unlink(os.path.join(path, name))
+                    if not folder:
+                        break
         return [(part, problem) for part in finished if (problem := part.size_problem(sizes.get(part.path)))]
 
     def _refuse_links(self) -> None:
         """Refuse folders of the run that are links: what lies where they lead would be taken for the run's."""
-        for folder in (MANIFEST, *TABLES):
-            path = (self.location / folder).path
-            if self.location.is_local and os.path.islink(path):
-                raise SettingsError(
-                    f"{path}: a symbolic link; put the folder itself there, or name another output for the run"
-                )
+        if not self.location.is_local:
+            return
+        for folder in (MANIFEST, *FOLDERS):
+            top = (self.location / folder).path
+            for path in [top, *(os.path.join(parent, name) for parent, names, _ in os.walk(top) for name in names)]:
+                if os.path.islink(path):
+                    raise SettingsError(
+                        f"{path}: a symbolic link; put the folder itself there, or name another output for the run"
+                    )
 
     def delete(self, path: str) -> None:
         if self.exists(path):
@@ -406,7 +391,7 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Delete the run's tables and files but the run file, and nothing else."""
-        for folder in (MANIFEST, *TABLES):
+        for folder in (MANIFEST, *FOLDERS):
             if self.exists(folder):
                 self.location.filesystem.delete_dir((self.location / folder).path)
         for name in FILES:

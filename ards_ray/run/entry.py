@@ -8,10 +8,9 @@ from ards_ray.run.fields import fields_problem
 
 # All that is ever recorded. What an entry names is read and deleted, and the run may come from elsewhere.
 PATHS = re.compile(
-    r"(conversations|signals|clusters|scores|information|mixture|answers)/part-\d{5,7}\.parquet"
-    r"|clusters/(centroids|center)\.parquet"
-    r"|subgroups/(subgroups|members)\.parquet"
-    r"|mixture\.json|failures\.jsonl|answers\.parquet",
+    r"(conversations|answers)/part-\d{5,7}\.parquet"
+    r"|(signals|methods)(/[a-z][a-z0-9-]*){1,3}\.(parquet|json|jsonl)"
+    r"|failures\.jsonl|answers\.parquet",
     re.ASCII,
 )
 ENTRY = {

@@ -1,5 +1,6 @@
 """run.json: the stages of a run, what went into each, and whether it is complete."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -74,7 +75,7 @@ class RunState:
     def finish(self, stage: str, seconds: float) -> None:
         record = self.stages[stage]
         seconds = round(record.seconds + seconds, 3)
-        files = self.run.entry_counts()[stage]
+        files = self._counts()[record.fingerprint]
         self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, files)
         self.save()
 
@@ -87,11 +88,16 @@ class RunState:
 
     def reopen_incomplete(self) -> list[str]:
         """Note of each stage that it is not complete if files of it are gone together with their entries."""
-        counts = self.run.entry_counts()
-        found = [name for name, record in self.stages.items() if record.complete and counts[name] != record.files]
+        counts = self._counts()
+        complete = [(name, record) for name, record in self.stages.items() if record.complete]
+        found = [name for name, record in complete if counts[record.fingerprint] != record.files]
         for name in found:
             self.reopen(self.stages[name].fingerprint)
         return found
+
+    def _counts(self) -> Counter[str]:
+        """How many finished files each fingerprint has."""
+        return Counter(part.fingerprint for part in self.run.finished())
 
     def save(self) -> None:
         self.run.write_json(
