@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from rich.console import Console
 
+from ards_ray import config
 from ards_ray.cli_evaluate import add_evaluate
-from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
 from ards_ray.given import Given, given_by, print_settings, settings_of
 from ards_ray.options import Parser, whole_number
@@ -19,7 +19,8 @@ from ards_ray.validation import check_settings
 
 # The options of their own, and the settings that they stand for.
 SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",
-              "output": "output", "subgroups": "subgroups.run", "reuse": "runtime.reuse"}  # fmt: skip
+              "output": "output", "method": "methods", "like": "like.run", "subgroups": "subgroups.run",
+              "reuse": "runtime.reuse"}  # fmt: skip
 PRESETS = sorted(Path(__file__).with_name("presets").glob("*.yaml"))
 INTERRUPTED = 130
 # Small enough that the members of the demo's subgroups leave enough of every format for its mixture.
@@ -74,6 +75,10 @@ def _add_select(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--corpus", metavar="FILE", nargs="+", action="extend", help="corpus files, in their order")
     parser.add_argument("--images", metavar="DIR", help="folder of the images")
     parser.add_argument("--model", metavar="NAME_OR_PATH", help="the proxy's checkpoint")
+    parser.add_argument(
+        "--method", metavar="NAME[,NAME...]", type=lambda text: text.split(","), help="methods; ards if not given"
+    )
+    parser.add_argument("--like", metavar="RUN/METHOD", help="the mixture that the method like resembles")
     parser.add_argument("--budget", metavar="N", help="size of the mixture: below 1 a fraction, from 1 a count")
     parser.add_argument("--output", metavar="DIR_OR_URL", help="run directory; continued if it is there")
     parser.add_argument(
@@ -81,7 +86,7 @@ def _add_select(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("--subgroups", metavar="RUN", help="score the corpus against the subgroups of a finished run")
     parser.add_argument("--reuse", metavar="RUN", help="take over the signals of another run where nothing changed")
-    parser.add_argument("--fresh", action="store_true", help="throw away what an earlier run left in the output")
+    parser.add_argument("--fresh", action="store_true", help="throw away what other settings made, or all")
     parser.add_argument("--retry-failed", action="store_true", help="score failed conversations again")
     parser.add_argument("--print-config", action="store_true", help="print the settings as YAML and stop")
     parser.add_argument("--plan", action="store_true", help="print what would be done and stop")
@@ -114,10 +119,11 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         selected = select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
         if not selected.worked:
             console.print("Nothing to do: this run is finished.")
-        print_summary(selected.summary, selected.mixture, console)
+        for mixture in selected.methods.values():
+            print_summary(mixture.summary, mixture.url, console)
 
 
-def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Settings:
+def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> config.Settings:
     """The settings of the file, overridden by those of the command line.
 
     Args:
@@ -128,6 +134,9 @@ def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | Non
         SettingsError: a key is unknown, or a value is not what it must be.
     """
     given = [Given(key, value, key) for key, value in (defaults or {}).items()]
+    # Imported late: the help of other commands does not wait for it.
+    from ards_ray.methods.registry import Settings
+
     return settings_of(Settings, given + given_by(options, Settings, SHORTHANDS, PRESETS))
 
 
@@ -143,6 +152,8 @@ class _HelpWithSettings(argparse.Action):
 def _settings_help() -> str:
     from docstring_parser import parse
 
+    from ards_ray.methods.registry import Settings
+
     lines = ["settings, for --set and --config, with their defaults:"]
     for item in fields(Settings):
         default = getattr(Settings(), item.name)
@@ -150,7 +161,8 @@ def _settings_help() -> str:
             lines += ["", str(parse(type(default).__doc__ or "").short_description)]
             lines += _help_lines(type(default), f"{item.name}.")
     lines += ["", "Of the run"]
-    lines += [line for line in _help_lines(Settings, "") if line.startswith(("  output", "  seed"))]
+    own = ("  output", "  methods", "  seed")
+    lines += [line for line in _help_lines(config.Settings, "") if line.startswith(own)]
     return "\n".join(lines)
 
 

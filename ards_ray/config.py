@@ -195,6 +195,7 @@ class Settings:
         limits: The limits.
         runtime: The workers.
         output: Run directory, local or a URL.
+        methods: Names of the methods that select a mixture each, over the same signals.
         seed: Seed of everything that is drawn.
     """
 
@@ -208,6 +209,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     output: str | None = None
+    methods: Annotated[tuple[str, ...], Strict(False)] = ("ards",)
     seed: Seed = 42
 
 
@@ -215,4 +217,5 @@ def to_dict(settings: Settings) -> dict[str, Any]:
     """The settings as nested plain values, as YAML writes them."""
     values = asdict(settings)
     values["corpus"]["files"] = list(settings.corpus.files)
+    values["methods"] = list(settings.methods)
     return values

@@ -14,12 +14,13 @@ from ards_ray.console import say, table_of
 from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, read_corpus
 from ards_ray.jobs.resolve import with_absolute_paths
+from ards_ray.methods.registry import methods_of
 from ards_ray.mixture.budget import budget_count
 from ards_ray.models.checkpoint import checkpoint_folder
 from ards_ray.models.family import load_inputs
 from ards_ray.models.loading import check_proxy
 from ards_ray.run.progress import StageProgress
-from ards_ray.signals.conversations import attack_on_entry
+from ards_ray.signals.conversations import attack_on
 from ards_ray.storage.location import locate
 
 IMAGE_SAMPLE = 1000
@@ -33,7 +34,8 @@ def plan(settings: Settings, console: Console) -> None:
     Raises:
         SettingsError: a setting or an input file is wrong.
     """
-    settings = with_absolute_paths(settings)
+    methods = methods_of(settings)
+    settings = with_absolute_paths(settings, methods)
     folder = checkpoint_folder(str(settings.proxy.model), weights=False)
     inputs = load_inputs(folder)
     check_proxy(folder, settings.proxy)
@@ -44,7 +46,7 @@ def plan(settings: Settings, console: Console) -> None:
     with StageProgress(console, "reading", None, "conversations") as progress:
         for entry in read_corpus(settings.corpus.files):
             formats[entry.format] += 1
-            attacks[attack_on_entry(entry, settings) or "none"] += 1
+            attacks[attack_on(vars(entry), settings) or "none"] += 1
             record_bytes += len(entry.record)
             if entry.image is not None and embedded_row(entry.image, entry.source) is None:
                 images.offer(entry.image)

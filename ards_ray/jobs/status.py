@@ -1,6 +1,5 @@
 """How far a run is, from its directory alone, also while a job works on it."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from time import time
@@ -11,10 +10,11 @@ from ards_ray.console import print_failures, say, table_of
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RUN_FILE, Part, RunDirectory
 from ards_ray.run.lease import Lease, read_lease
+from ards_ray.run.stage import is_current
 from ards_ray.run.state import RunState
-from ards_ray.signals.inputs import is_current
-
-STAGES = ("conversations", "signals", "clusters", "subgroups", "scores", "mixture")
+from ards_ray.signals.conversations import CONVERSATIONS
+from ards_ray.signals.failures import failure_reasons
+from ards_ray.signals.registry import SIGNALS
 
 
 def print_status(url: str, console: Console) -> None:
@@ -37,38 +37,35 @@ def print_status(url: str, console: Console) -> None:
         return
     if lease is not None and not _is_at_work(lease):
         lease = None
-    conversations, signals = run.parts("conversations"), run.parts("signals")
+    conversations = CONVERSATIONS.parts(run)
+    signals = {name: signal.table.parts(run) for name, signal in SIGNALS.items() if f"signals/{name}" in state.stages}
     total = sum(part.rows for part in conversations)
-    scored = sum(part.rows for part in signals)
+    rows = {f"signals/{name}": sum(part.rows for part in parts) for name, parts in signals.items()}
     table = table_of("stage", "state", "done", "of", "seconds")
-    for name in STAGES:
-        record = state.stages.get(name)
-        done, whole = {"conversations": (total, 0), "signals": (scored, total)}.get(name, (0, 0))
+    for name, record in state.stages.items():
+        done, whole = (total, 0) if name == "conversations" else (rows.get(name, 0), total if name in rows else 0)
         table.add_row(
             name,
-            _state(state, signals, name, lease is not None),
+            _state(run, state, name, lease is not None),
             f"{done:,}" if done else "",
             f"{whole:,}" if whole else "",
-            f"{record.seconds:,.1f}" if record is not None and record.complete else "",
+            f"{record.seconds:,.1f}" if record.complete else "",
         )
     console.print(table)
-    if scored:
-        say(console, f"Shards: {len(signals):,} of {len(conversations):,} scored.")
-    rate = _rate(run, signals, lease)
-    if rate and scored < total:
-        left = timedelta(seconds=round((total - scored) / rate))
-        say(console, f"Rate: {rate:,.1f} conversations/s; {left} left.")
-    reasons: Counter[str] = Counter()
-    for part in signals:
-        reasons.update(part.details["reasons"])
-    if reasons:
+    slowest = min(signals, key=lambda name: rows[f"signals/{name}"], default=None)
+    if slowest is not None and signals[slowest]:
+        parts, scored = signals[slowest], rows[f"signals/{slowest}"]
+        say(console, f"Shards: {len(parts):,} of {len(conversations):,} scored.")
+        rate = _rate(run, parts, lease)
+        if rate and scored < total:
+            left = timedelta(seconds=round((total - scored) / rate))
+            say(console, f"Rate: {rate:,.1f} conversations/s; {left} left.")
+    if reasons := failure_reasons(run, list(signals)):
         print_failures(reasons, console)
 
 
-def _state(state: RunState, signals: Sequence[Part], stage: str, at_work: bool) -> str:
-    if stage not in state.stages:
-        return "not begun"
-    if is_current(state, signals, stage):
+def _state(run: RunDirectory, state: RunState, stage: str, at_work: bool) -> str:
+    if is_current(run, state, stage):
         return "done"
     if state.stages[stage].complete:
         return "to be redone"

@@ -29,7 +29,7 @@ from ards_ray.run.fingerprint import fingerprint
 from ards_ray.run.progress import StageProgress
 from ards_ray.run.state import RunState
 from ards_ray.signals.inputs import is_current
-from ards_ray.signals.vectors import scored_vectors
+from ards_ray.signals.read_vectors import scored_vectors
 
 CHUNK_BYTES = 1 << 22
 # The exponent of a number in half precision that is infinite or none.

@@ -3,87 +3,105 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from ards_ray.console import print_failures, say, shown, table_of
 from ards_ray.errors import ArdsError
-from ards_ray.methods.ards.subgroups import SUBGROUPS
-from ards_ray.mixture.write import MIXTURE_JSON, Composition, Selection
-from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.mixture.write import MIXTURE_JSON, Composition
+from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fields import fields_problem
-from ards_ray.run.state import RunState, versions
+from ards_ray.run.stage import Job
+from ards_ray.run.state import versions
+from ards_ray.signals.failures import failure_reasons
+from ards_ray.signals.registry import SIGNALS
 
 SUMMARY = "summary.json"
 LARGEST = 20
 _FIELDS = {
-    **dict.fromkeys(
-        ("conversations", "scored", "failed", "members", "selected", "budget", "taken", "batch_splits"), int
-    ),
+    "method": str,
+    **dict.fromkeys(("conversations", "scored", "failed", "selected", "budget", "taken", "batch_splits"), int),
     **dict.fromkeys(("failures", "corpus", "mixture", "seconds"), dict),
-    "subgroups": list,
 }
 _COMPOSITION = {"formats": dict, "folders": dict}
 _SUBGROUP = {"subgroup": str, "size": int, "members": int, "loss": int | float, "weight": int | float}
 
 
 def summarise(
-    run: RunDirectory,
-    state: RunState,
-    signals: Sequence[Part],
-    reasons: Mapping[str, int],
-    selection: Selection,
+    job: Job,
+    method: str,
+    signals: Sequence[str],
+    selected: np.ndarray,
+    budget: int,
     counts: Composition,
-    cosines: Mapping[str, Mapping[str, float]],
+    added: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The content of summary.json."""
-    subgroups = run.read_table(SUBGROUPS, ["subgroup", "format", "size", "members", "loss", "weight"])
-    scored = sum(part.details["ok"] for part in signals)
-    failed = sum(part.details["failed"] for part in signals)
+    """The content of a method's summary.json.
+
+    Args:
+        job: The job.
+        method: Name of the method.
+        signals: Names of the signals that it uses.
+        selected: bool [conversations].
+        budget: How many conversations were wanted.
+        counts: Composition of corpus and mixture.
+        added: What the method adds.
+    """
+    reasons = failure_reasons(job.run, signals)
+    parts = {name: SIGNALS[name].table.parts(job.run) for name in signals}
+    stages = ("conversations", *(f"signals/{name}" for name in signals))
+    seconds = {
+        name.removeprefix(f"methods/{method}/"): record.seconds
+        for name, record in job.state.stages.items()
+        if name in stages or name.startswith(f"methods/{method}/")
+    }
+    failed = sum(reasons.values())
     return {
-        "conversations": scored + failed,
-        "scored": scored,
+        "method": method,
+        "conversations": len(selected),
+        "scored": len(selected) - failed,
         "failed": failed,
-        "members": int(selection.members.sum()),
-        "selected": int(selection.selected.sum()),
-        "budget": selection.wanted,
+        "selected": int(selected.sum()),
+        "budget": budget,
         "failures": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         "corpus": {"formats": counts.corpus_formats, "folders": counts.corpus_folders},
         "mixture": {"formats": counts.mixture_formats, "folders": counts.mixture_folders},
-        "subgroups": subgroups.to_pylist(),
-        "mean_cosine": cosines,
-        "taken": sum(part.details["taken"] for part in signals),
-        "batch_splits": sum(part.details["splits"] for part in signals),
-        "seconds": {name: record.seconds for name, record in state.stages.items()},
+        **added,
+        "taken": max((sum(part.details.taken for part in some) for some in parts.values()), default=0),
+        "batch_splits": max((sum(part.details.splits for part in some) for some in parts.values()), default=0),
+        "seconds": seconds,
         "versions": versions(),
     }
 
 
 def summary_problem(summary: Any) -> str | None:
-    """What the content of summary.json lacks; nothing is None."""
+    """What the content of summary.json lacks, or None."""
     return (
         fields_problem(summary, _FIELDS)
         or fields_problem(summary["corpus"], _COMPOSITION)
         or fields_problem(summary["mixture"], _COMPOSITION)
-        or next(filter(None, (fields_problem(item, _SUBGROUP) for item in summary["subgroups"])), None)
+        or next(filter(None, (fields_problem(item, _SUBGROUP) for item in summary.get("subgroups", []))), None)
     )
 
 
-def read_summary(run: RunDirectory) -> dict[str, Any]:
-    """The content of a finished run's summary.json.
+def read_summary(run: RunDirectory, method: str) -> dict[str, Any]:
+    """The content of a finished method's summary.json.
 
     Raises:
         ArdsError: the file is damaged.
     """
-    summary: dict[str, Any] = run.read_json(SUMMARY)
+    path = f"methods/{method}/{SUMMARY}"
+    summary: dict[str, Any] = run.read_json(path)
     if problem := summary_problem(summary):
-        raise ArdsError(f"{run.url}/{SUMMARY}: damaged ({problem}); delete it and run the same command again")
+        raise ArdsError(f"{run.url}/{path}: damaged ({problem}); delete it and run the same command again")
     return summary
 
 
-def mixture_url(run: RunDirectory) -> str:
-    """Where a finished run's mixture lies."""
-    return f"{run.url}/{MIXTURE_JSON if run.exists(MIXTURE_JSON) else 'mixture'}"
+def mixture_url(run: RunDirectory, method: str) -> str:
+    """Where a finished method's mixture lies."""
+    folder = f"methods/{method}"
+    return f"{run.url}/{folder}/{MIXTURE_JSON if run.exists(f'{folder}/{MIXTURE_JSON}') else 'mixture'}"
 
 
 def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) -> None:
@@ -97,7 +115,7 @@ def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) ->
     for key, title in (("formats", "format"), ("folders", "source folder")):
         console.print(_composition(title, summary["corpus"][key], summary["mixture"][key]))
     subgroups = table_of("subgroup", "conversations", "members", "loss", "weight")
-    for item in summary["subgroups"]:
+    for item in summary.get("subgroups", []):
         subgroups.add_row(
             shown(item["subgroup"]),
             f"{item['size']:,}",
@@ -105,7 +123,8 @@ def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) ->
             f"{item['loss']:.4f}",
             f"{item['weight']:.4f}",
         )
-    console.print(subgroups)
+    if subgroups.row_count:
+        console.print(subgroups)
     if summary["failures"]:
         print_failures(summary["failures"], console)
     seconds = table_of("stage", "seconds")
@@ -130,10 +149,11 @@ def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) ->
             f"Note: the scores of {summary['taken']:,} conversations were taken over from another run; "
             "the others may differ from a run of its own in the last bits.",
         )
+    members = f", {summary['members']:,} members of subgroups" if "members" in summary else ""
     say(
         console,
-        f"Chosen: {summary['selected']:,} of {summary['conversations']:,} conversations "
-        f"({summary['failed']:,} failed, {summary['members']:,} members of subgroups).",
+        f"Chosen by {summary['method']}: {summary['selected']:,} of {summary['conversations']:,} conversations "
+        f"({summary['failed']:,} failed{members}).",
     )
     say(console, f"Mixture: {mixture}")
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -35,8 +35,11 @@ THREADS = 16
 PAGE_BYTES = 1 << 27
 
 
+Details = TypeVar("Details")
+
+
 @dataclass(frozen=True)
-class Part:
+class Part(Generic[Details]):
     """A finished file of the run, as its manifest entry tells.
 
     Attributes:
@@ -57,7 +60,7 @@ class Part:
     sha256: str
     fingerprint: str
     seconds: float
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Details
     vectors: list[int] = field(default_factory=list)
 
     @property

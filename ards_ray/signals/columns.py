@@ -12,6 +12,7 @@ from ards_ray.run.directory import Part, RunDirectory
 
 PARTS_AT_A_TIME = 64
 PLACE = "place"
+CORRUPTIBLE = "corruption"
 # What stands for a null, and for a row that the table does not have; its type is the array's.
 _MISSING: dict[str, Any] = {
     PLACE: np.int32(-1),
@@ -21,6 +22,7 @@ _MISSING: dict[str, Any] = {
     "corrupted_loss": np.float32(np.nan),
     "corrupted_correct": np.True_,
     "score": np.float32(np.nan),
+    CORRUPTIBLE: np.False_,
 }
 
 
@@ -33,8 +35,8 @@ def tables(run: RunDirectory, parts: Sequence[Part], columns: Sequence[str]) -> 
 def read_by_row(run: RunDirectory, parts: Sequence[Part], columns: Sequence[str], size: int) -> dict[str, np.ndarray]:
     """Read columns of a table into arrays [size], one element for each row of the corpus.
 
-    A format becomes its index in `FORMATS`. `PLACE` is where the row stands among all rows of the parts. Nulls and
-    rows that the table lacks are -1, NaN or True.
+    A format becomes its index in `FORMATS`, a corruption whether there is one. `PLACE` is where the row stands among
+    all rows of the parts. Nulls and rows that the table lacks are -1, NaN, or for `corrupted_correct` True.
 
     Args:
         run: The run.
@@ -55,4 +57,6 @@ def read_by_row(run: RunDirectory, parts: Sequence[Part], columns: Sequence[str]
 def _numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
     if name == "format":
         column = pc.index_in(column, pa.array(FORMATS))
+    if name == CORRUPTIBLE:
+        column = column.is_valid()
     return column.fill_null(_MISSING[name].item()).to_numpy()

@@ -1,19 +1,31 @@
 """Conversations: the corpus as a table, in shards that hold all conversations about an image."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
-import pyarrow as pa
-
-from ards_ray.config import AttackSettings, Settings
+from ards_ray import schema
+from ards_ray.config import Settings
 from ards_ray.corpus.conversation import parse_conversation
-from ards_ray.corpus.readers import Entry, read_corpus
+from ards_ray.corpus.readers import read_corpus
 from ards_ray.corpus.shards import shard_corpus
 from ards_ray.corruption.attack import corrupt
 from ards_ray.errors import ConversationError
 from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.table import Table
 from ards_ray.storage.scratch import scratch_folder
+
+
+@dataclass(frozen=True)
+class ConversationsDetails:
+    """What the manifest notes of a part: its conversations of each format."""
+
+    formats: dict[str, int]
+
+
+CONVERSATIONS = Table("conversations", lambda width: schema.CONVERSATIONS, ConversationsDetails)
 
 
 def write_conversations(run: RunDirectory, settings: Settings, stage: str) -> Iterator[Part]:
@@ -26,52 +38,24 @@ def write_conversations(run: RunDirectory, settings: Settings, stage: str) -> It
         entries = read_corpus(settings.corpus.files)
         started = monotonic()
         for number, table in enumerate(shard_corpus(entries, settings.runtime.shard_size, scratch)):
-            details = {"formats": dict(Counter(table["format"].to_pylist()))}
-            yield run.write_table(f"conversations/part-{number:05d}.parquet", table, stage, started, details)
+            details = ConversationsDetails(dict(Counter(table["format"].to_pylist())))
+            yield CONVERSATIONS.write(run, f"part-{number:05d}", table, stage, started, details)
             started = monotonic()
 
 
-def corpus_formats(parts: Sequence[Part]) -> dict[str, int]:
+def corpus_formats(parts: Sequence[Part[ConversationsDetails]]) -> dict[str, int]:
     """Conversations of each format in the corpus."""
     counts: Counter[str] = Counter()
     for part in parts:
-        counts.update(part.details["formats"])
+        counts.update(part.details.formats)
     return dict(sorted(counts.items()))
 
 
-def attack_on(row: int, format: str, image: str | None, record: str, attacks: AttackSettings, seed: int) -> str | None:
-    """The attack that applies to a corpus record, None where there is none or the record is malformed."""
+def attack_on(entry: Mapping[str, Any], settings: Settings) -> str | None:
+    """The attack that applies to a row of the conversations; None where there is none or the record is malformed."""
     try:
-        corruption = corrupt(parse_conversation(row, format, image, record), attacks, seed)
+        conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
+        corruption = corrupt(conversation, settings.attacks, settings.seed)
     except ConversationError:
         return None
     return corruption.attack if corruption else None
-
-
-def attack_on_entry(entry: Entry, settings: Settings) -> str | None:
-    return attack_on(entry.row, entry.format, entry.image, entry.record, settings.attacks, settings.seed)
-
-
-def can_have_subgroups(run: RunDirectory, parts: Sequence[Part], settings: Settings) -> bool:
-    """Whether some format may have a subgroup: three conversations of it, one of which can be corrupted.
-
-    Stops at the first, so it costs next to nothing on a corpus that is all right.
-    """
-    formats = {name for name, count in corpus_formats(parts).items() if count >= 3}
-    if not settings.subgroups.perturb:
-        return bool(formats - {"text"})
-    for part in parts:
-        if not formats & part.details["formats"].keys():
-            continue
-        table = run.read_table(part.path, ["row", "format", "image", "record"])
-        if _any_attacked(table, formats, settings):
-            return True
-    return False
-
-
-def _any_attacked(table: pa.Table, formats: set[str], settings: Settings) -> bool:
-    return any(
-        attack_on(entry["row"], entry["format"], entry["image"], entry["record"], settings.attacks, settings.seed)
-        for entry in table.to_pylist()
-        if entry["format"] in formats
-    )

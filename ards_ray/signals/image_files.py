@@ -1,12 +1,19 @@
 """Whether image files changed: by path, size and time."""
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ards_ray.config import Settings
 from ards_ray.corpus.readers import embedded_row
-from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import digest
+from ards_ray.signals.conversations import CONVERSATIONS
+from ards_ray.signals.registry import SIGNALS
+from ards_ray.signals.signal import OK, SignalDetails
 from ards_ray.storage.location import locate
 
 
@@ -33,9 +40,36 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
     return digest(f"{name} {info.size} {info.mtime_ns}" for name, info in zip(names, infos, strict=True))
 
 
-def images_changed(run: RunDirectory, settings: Settings, part: Part) -> bool:
-    """Whether an image file of a scored row changed since the part was written."""
-    signals = run.read_table(part.path, ["row", "status"])
-    conversations = run.read_table(f"conversations/{part.name}.parquet", ["row", "image", "source"])
-    rows = signals.filter(pc.equal(signals["status"], "ok"))["row"]
-    return image_files_digest(settings, conversations, rows) != part.details["images"]
+def changed_shards(
+    run: RunDirectory, settings: Settings, parts: Mapping[str, Sequence[Part[SignalDetails]]]
+) -> list[str]:
+    """The shards of which an image file changed since a signal was computed from it.
+
+    Args:
+        run: The run.
+        settings: The run's settings.
+        parts: Parts of signals' tables, by signal.
+    """
+    shards: dict[str, list[tuple[str, Part[SignalDetails]]]] = {}
+    for signal, of_signal in parts.items():
+        for part in of_signal:
+            shards.setdefault(part.name, []).append((signal, part))
+    with ThreadPoolExecutor(THREADS) as pool:
+        changed = pool.map(lambda name: _has_changed(run, settings, name, shards[name]), shards)
+        return [name for name, differs in zip(shards, changed, strict=True) if differs]
+
+
+def _has_changed(
+    run: RunDirectory, settings: Settings, name: str, parts: Sequence[tuple[str, Part[SignalDetails]]]
+) -> bool:
+    conversations = CONVERSATIONS.read(run, name, ["row", "image", "source"])
+    digests: dict[bytes, str] = {}
+    for signal, part in parts:
+        table = SIGNALS[signal].table.read(run, name, ["row", "status"])
+        rows = table.filter(pc.equal(table["status"], OK))["row"]
+        key = np.sort(rows.to_numpy()).tobytes()
+        if key not in digests:
+            digests[key] = image_files_digest(settings, conversations, rows)
+        if digests[key] != part.details.images:
+            return True
+    return False

@@ -9,11 +9,12 @@ import torch
 
 from ards_ray.config import ProxySettings, Settings
 from ards_ray.run.directory import RunDirectory
+from ards_ray.run.workers import Row, Say, Wanted, Workers
 from ards_ray.signals.prepare import prepare_shard
 from ards_ray.signals.proxy import load_proxy, proxy_inputs
-from ards_ray.signals.reuse import Earlier
-from ards_ray.signals.score import score_shard, vector_width, write_scored
-from ards_ray.signals.workers import Row, Say, Workers
+from ards_ray.signals.score import score_shard
+from ards_ray.signals.work import SignalWork
+from ards_ray.signals.write import rows_of, write_shard
 
 
 class Loop:
@@ -44,25 +45,15 @@ class Loop:
         for some in arguments:
             yield function(*some, *shared)
 
-    def score(
-        self,
-        run: RunDirectory,
-        settings: Settings,
-        shards: Mapping[str, Sequence[int] | None],
-        total: int,
-        model: str,
-        stage: str,
-        earlier: Earlier | None,
-        images: Sequence[str],
-    ) -> Iterator[Row]:
+    def score(self, work: SignalWork, shards: Mapping[str, Wanted], total: int) -> Iterator[Row]:
         """See `Workers.score`."""
-        proxy, inputs = load_proxy(settings, model), proxy_inputs(str(settings.proxy.model))
-        for name, rows in shards.items():
+        proxy, inputs = load_proxy(work.settings, work.model), proxy_inputs(str(work.settings.proxy.model))
+        run = RunDirectory(work.output)
+        for name, wanted in shards.items():
             started = monotonic()
-            shard = prepare_shard(run, name, settings, inputs, None if rows is None else set(rows), earlier)
-            scored = score_shard(proxy, settings, shard)
-            count = write_scored(run, settings, shard, scored, vector_width(proxy, settings), stage, started)
-            yield {"name": name, "conversations": count}
+            shard = prepare_shard(work, name, wanted, inputs)
+            rows = rows_of(run, shard, score_shard(proxy, work.settings, shard))
+            yield {"name": name, "conversations": write_shard(work, name, rows, started)}
 
     def with_proxy(self, function: Callable[..., Any], settings: Settings, images: Sequence[str], *rest: Any) -> Any:
         """See `Workers.with_proxy`."""

@@ -1,7 +1,7 @@
-"""Signals, first half: a shard's conversations made ready for the proxy, on a CPU."""
+"""Signals, first step: a shard's conversations made ready for the proxy, on a CPU."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,52 +17,51 @@ from ards_ray.errors import ArdsError, ConversationError
 from ards_ray.models.family import ProxyInputs
 from ards_ray.models.sequence import Picture, TokenSequence
 from ards_ray.run.directory import RunDirectory
+from ards_ray.run.workers import Wanted
+from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.prepared import PreparedConversation, PreparedShard
-from ards_ray.signals.reuse import Earlier, content_of
+from ards_ray.signals.registry import SIGNALS
+from ards_ray.signals.reuse import content_of
+from ards_ray.signals.work import SignalWork
 from ards_ray.storage.location import locate
 
 # So many conversations that all fail in an unexpected way mean that something else is wrong than the conversations.
 SYSTEMATIC = 16
 
 
-def prepare_shard(
-    run: RunDirectory,
-    name: str,
-    settings: Settings,
-    inputs: ProxyInputs,
-    only: Collection[int] | None = None,
-    earlier: Earlier | None = None,
-) -> PreparedShard:
+def prepare_shard(work: SignalWork, name: str, wanted: Wanted, inputs: ProxyInputs) -> PreparedShard:
     """Read a part of the conversations and make it ready.
 
     Args:
-        run: The run.
+        work: What is computed; the rows of the shard that another run has computed are taken over.
         name: Name of the part.
-        settings: The run's settings.
+        wanted: The rows of each signal to compute, None for all.
         inputs: The proxy's text and picture side.
-        only: Rows to prepare, all if not given.
-        earlier: Rows that another run has scored; those of the shard among them are taken over.
     """
-    table = run.read_table(f"conversations/{name}.parquet")
-    entries = [entry for entry in table.to_pylist() if only is None or entry["row"] in only]
-    pictures = Pictures(settings, inputs, entries)
+    asked = {signal: None if rows is None else set(rows) for signal, rows in wanted.items()}
+    table = CONVERSATIONS.read(RunDirectory(work.output), name)
+    entries = [(entry, _signals_of(entry["row"], asked)) for entry in table.to_pylist()]
+    entries = [(entry, signals) for entry, signals in entries if signals]
+    pictures = Pictures(work.settings, inputs, [entry for entry, _ in entries])
     conversations = []
-    known: dict[int, int] = {}
+    known: dict[str, dict[int, int]] = {}
     unexpected = 0
-    for entry in entries:
+    for entry, signals in entries:
         try:
             conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
             if conversation.image != entry["image"]:
                 # The reader leaves out what a record itself names in the way of an embedded image.
                 raise ConversationError("image is not a path", conversation.image)
             content = content_of(conversation, pictures.digest(conversation.image))
-            found = None if earlier is None else earlier.find(content)
-            if found is None:
-                conversations.append(_prepare(conversation, content, settings, inputs, pictures))
-            else:
-                known[conversation.row] = found
+            found = {} if work.earlier is None else work.earlier.find(content)
+            for signal in signals:
+                if signal in found:
+                    known.setdefault(signal, {})[conversation.row] = found[signal]
+            signals = tuple(signal for signal in signals if signal not in found)
+            if signals:
+                conversations.append(_prepare(conversation, content, signals, work.settings, inputs, pictures))
         except ConversationError as error:
-            conversations.append(PreparedConversation(entry["row"], None, str(error), (), None))
+            conversations.append(PreparedConversation(entry["row"], signals, error=str(error)))
         except (ArdsError, OSError, MemoryError):
             raise
         except Exception as error:
@@ -71,23 +70,44 @@ def prepare_shard(
             if unexpected == len(entries) >= SYSTEMATIC:
                 raise
             text = f"preparing failed: {type(error).__name__}: {error}"
-            conversations.append(PreparedConversation(entry["row"], None, text, (), None))
-    taken = earlier.take(list(known.values()), list(known)) if earlier is not None and known else None
-    return PreparedShard(name, tuple(conversations), tuple(pictures.taken), taken)
+            conversations.append(PreparedConversation(entry["row"], signals, error=text))
+    earlier = work.earlier
+    taken = (
+        {}
+        if earlier is None
+        else {signal: earlier.take(signal, list(rows.values()), list(rows)) for signal, rows in known.items()}
+    )
+    return PreparedShard(name, tuple(asked), tuple(conversations), tuple(pictures.taken), taken)
+
+
+def _signals_of(row: int, asked: Mapping[str, Collection[int] | None]) -> tuple[str, ...]:
+    """The signals that are asked of a row."""
+    return tuple(signal for signal, rows in asked.items() if rows is None or row in rows)
 
 
 def _prepare(
-    conversation: Conversation, content: bytes, settings: Settings, inputs: ProxyInputs, pictures: "Pictures"
+    conversation: Conversation,
+    content: bytes,
+    signals: tuple[str, ...],
+    settings: Settings,
+    inputs: ProxyInputs,
+    pictures: "Pictures",
 ) -> PreparedConversation:
-    corruption = corrupt(conversation, settings.attacks, settings.seed)
-    image = pictures.clean(conversation.image)
-    versions = [_encode(conversation.rounds, image, settings, inputs, pictures)]
-    if corruption is not None and corruption.attack == "noise":
-        versions.append(TokenSequence(versions[0].ids, versions[0].targets, pictures.noised(conversation.image)))
+    versions = {SIGNALS[signal].versions for signal in signals}
+    corruption = corrupt(conversation, settings.attacks, settings.seed) if "corrupted" in versions else None
+    clean, corrupted = None, []
+    noised = corruption is not None and corruption.attack == "noise"
+    image = pictures.clean(conversation.image) if "clean" in versions or not noised else -1
+    if "clean" in versions:
+        clean = _encode(conversation.rounds, image, settings, inputs, pictures)
+    if corruption is not None and noised:
+        shown = pictures.noised(conversation.image)
+        unnoised = clean or _encode(conversation.rounds, shown, settings, inputs, pictures)
+        corrupted = [TokenSequence(unnoised.ids, unnoised.targets, shown)]
     elif corruption is not None:
-        versions += [_encode(rounds, image, settings, inputs, pictures) for rounds in corruption.versions]
+        corrupted = [_encode(rounds, image, settings, inputs, pictures) for rounds in corruption.versions]
     attack = corruption.attack if corruption else None
-    return PreparedConversation(conversation.row, attack, None, tuple(versions), content)
+    return PreparedConversation(conversation.row, signals, attack, None, clean, tuple(corrupted), content)
 
 
 def _encode(

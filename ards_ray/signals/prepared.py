@@ -1,7 +1,8 @@
 """A shard made ready for the proxy, and its way to the actor as one row of plain Arrow values."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,26 @@ class PreparedConversation:
 
     Attributes:
         row: Position in the corpus.
+        signals: Names of the signals to compute of it.
         attack: The attack on it, or None.
         error: Why it cannot be scored, or None.
-        versions: Its sequences: the clean one, then the corrupted ones.
+        clean: The sequence of its clean version, None where no signal needs it.
+        corrupted: Those of its corrupted versions, where a signal needs them.
         content: Digest of what is scored (`content_of`), None where it cannot be.
     """
 
     row: int
-    attack: str | None
-    error: str | None
-    versions: tuple[TokenSequence, ...]
-    content: bytes | None
+    signals: tuple[str, ...]
+    attack: str | None = None
+    error: str | None = None
+    clean: TokenSequence | None = None
+    corrupted: tuple[TokenSequence, ...] = ()
+    content: bytes | None = None
+
+    @property
+    def versions(self) -> tuple[TokenSequence, ...]:
+        """All of its sequences, the clean one first."""
+        return self.corrupted if self.clean is None else (self.clean, *self.corrupted)
 
 
 @dataclass(frozen=True)
@@ -35,15 +45,17 @@ class PreparedShard:
 
     Attributes:
         name: Name of its part.
+        signals: Names of the signals whose parts are written.
         conversations: Those to score, in row order.
         pictures: Those of its sequences, noised ones among them.
-        taken: Rows of the signals table that another run has scored, None where there are none.
+        taken: Rows of signals' tables that another run has computed, by signal.
     """
 
     name: str
-    conversations: tuple[PreparedConversation, ...]
-    pictures: tuple[Picture, ...]
-    taken: pa.Table | None = None
+    signals: tuple[str, ...] = ()
+    conversations: tuple[PreparedConversation, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    taken: Mapping[str, pa.Table] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
         """One row for Ray Data: a shard arrives whole or not at all, and nothing in it is pickled."""
@@ -51,6 +63,8 @@ class PreparedShard:
             [
                 {
                     "row": item.row,
+                    "signals": list(item.signals),
+                    "clean": item.clean is not None,
                     "attack": item.attack,
                     "error": item.error,
                     "ids": [version.ids for version in item.versions],
@@ -65,7 +79,9 @@ class PreparedShard:
         return {
             "name": self.name,
             "conversations": to_bytes(table),
-            "taken": b"" if self.taken is None else to_bytes(self.taken),
+            "signals": list(self.signals),
+            "taken": list(self.taken),
+            "tables": [to_bytes(table) for table in self.taken.values()],
             "shapes": np.array([(*item.pixels.shape, *item.size) for item in self.pictures], dtype=np.int64).ravel(),
             "pixels": b"".join(item.pixels.data for item in self.pictures),
         }
@@ -77,25 +93,24 @@ class PreparedShard:
         for item in table.to_batches():
             columns = {name: item.column(name) for name in item.schema.names}
             for index in range(item.num_rows):
-                versions = zip(
-                    columns["ids"][index].values,
-                    columns["targets"][index].values,
-                    columns["images"][index],
-                    strict=True,
-                )
+                versions = [
+                    TokenSequence(ids.values.to_numpy(), targets.values.to_numpy(zero_copy_only=False), image.as_py())
+                    for ids, targets, image in zip(
+                        columns["ids"][index].values,
+                        columns["targets"][index].values,
+                        columns["images"][index],
+                        strict=True,
+                    )
+                ]
+                clean = [versions.pop(0)] if columns["clean"][index].as_py() else [None]
                 conversations.append(
                     PreparedConversation(
                         row=columns["row"][index].as_py(),
+                        signals=tuple(columns["signals"][index].as_py()),
                         attack=columns["attack"][index].as_py(),
                         error=columns["error"][index].as_py(),
-                        versions=tuple(
-                            TokenSequence(
-                                ids.values.to_numpy(),
-                                targets.values.to_numpy(zero_copy_only=False),
-                                image.as_py(),
-                            )
-                            for ids, targets, image in versions
-                        ),
+                        clean=clean[0],
+                        corrupted=tuple(versions),
                         content=columns["content"][index].as_py(),
                     )
                 )
@@ -105,8 +120,9 @@ class PreparedShard:
             pixels = np.frombuffer(row["pixels"], dtype=np.uint8, count=count, offset=start).reshape(shape)
             pictures.append(Picture(pixels, (height, width)))
             start += count
-        taken = pa.ipc.open_stream(row["taken"]).read_all() if row["taken"] else None
-        return cls(row["name"], tuple(conversations), tuple(pictures), taken)
+        tables = (pa.ipc.open_stream(table).read_all() for table in row["tables"])
+        taken = dict(zip(row["taken"], tables, strict=True))
+        return cls(row["name"], tuple(row["signals"]), tuple(conversations), tuple(pictures), taken)
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -120,6 +136,8 @@ def to_bytes(table: pa.Table) -> bytes:
 _SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
+        ("signals", pa.list_(pa.string())),
+        ("clean", pa.bool_()),
         ("attack", pa.string()),
         ("error", pa.string()),
         ("ids", pa.list_(pa.list_(pa.int32()))),

@@ -1,8 +1,8 @@
-"""Scored rows of another run, found by what was scored: the conversation's text and its image's bytes."""
+"""Signals of another run, found by what was scored: the conversation's text and its image's bytes."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,14 @@ import pyarrow.compute as pc
 from ards_ray import schema
 from ards_ray.corpus.conversation import Conversation
 from ards_ray.errors import SettingsError
-from ards_ray.run.directory import RUN_FILE, Part, RunDirectory
+from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes
 from ards_ray.run.state import RunState
+from ards_ray.signals.clean import CLEAN
 from ards_ray.signals.inputs import comparable
-from ards_ray.signals.vectors import places_of_scored, read_places
+from ards_ray.signals.read_vectors import VectorsPart, places_of_scored, read_places
+from ards_ray.signals.registry import SIGNALS
+from ards_ray.signals.signal import FAILED, OK, Signal
 
 DIGEST_BYTES = 32
 
@@ -34,95 +37,142 @@ def content_of(conversation: Conversation, image: bytes | None) -> bytes:
 
 
 @dataclass(frozen=True)
+class EarlierSignal:
+    """A signal's rows in another run.
+
+    Attributes:
+        rows: Its columns but row, error and vector, by row; where it has vectors, part (which of the parts) and place
+            (among the part's rows with a vector) beside them.
+        parts: Its parts, where it has vectors.
+    """
+
+    rows: pa.Table
+    parts: tuple[VectorsPart, ...]
+
+
+@dataclass(frozen=True)
 class Earlier:
-    """The scored rows of another run.
+    """What another run has computed.
 
     Attributes:
         url: The run.
-        parts: Its signals parts.
-        rows: A row for each: content, part (which of the parts), place (among the part's scored rows) and the columns
-            of the signals table but row, status, error and vector; sorted by content.
+        contents: Columns content and, for each signal, its name: which of the signal's rows has it, null where none
+            has. Sorted by content.
+        signals: The signals' rows.
     """
 
     url: str
-    parts: tuple[Part, ...]
-    rows: pa.Table
+    contents: pa.Table
+    signals: Mapping[str, EarlierSignal]
 
-    def find(self, content: bytes) -> int | None:
-        """Which of the rows has a content, None if none has."""
+    def find(self, content: bytes) -> dict[str, int]:
+        """Which row of each signal has a content; signals that have none are left out."""
         digests = self._digests
         # As an array: of a single value numpy takes zeros at the end for padding.
         wanted = np.array([content], digests.dtype)
         (place,) = np.searchsorted(digests, wanted).tolist()
-        return place if (digests[place : place + 1] == wanted).any() else None
+        if not (digests[place : place + 1] == wanted).any():
+            return {}
+        found = {name: self.contents[name][place].as_py() for name in self.signals}
+        return {name: row for name, row in found.items() if row is not None}
 
     @property
     def _digests(self) -> np.ndarray:
-        column = self.rows["content"]
+        column = self.contents["content"]
         if not len(column):
             return np.empty(0, f"S{DIGEST_BYTES}")
         (chunk,) = column.chunks
         return np.frombuffer(chunk.buffers()[1], f"S{DIGEST_BYTES}", len(chunk), chunk.offset * DIGEST_BYTES)
 
-    def take(self, found: Sequence[int], rows: Sequence[int]) -> pa.Table:
-        """Some of the rows as rows of the signals table.
+    def take(self, name: str, found: Sequence[int], rows: Sequence[int]) -> pa.Table:
+        """Some rows of a signal as rows of its table in the new run.
 
         Args:
-            found: Which of them.
+            name: The signal.
+            found: Which of its rows.
             rows: Their positions in the new corpus.
         """
-        run = RunDirectory(self.url)
-        width = self.parts[0].details["width"]
-        taken = self.rows.take(pa.array(found, type=pa.int64()))
-        parts, places = taken["part"].to_numpy(), taken["place"].to_numpy()
-        vectors = np.empty((len(found), width), np.float16)
-        for part in np.unique(parts).tolist():
-            mine = np.flatnonzero(parts == part)
-            vectors[mine] = read_places(run, self.parts[part], places[mine].tolist())
+        signal, earlier = SIGNALS[name], self.signals[name]
+        taken = earlier.rows.take(pa.array(found, type=pa.int64()))
         count = len(found)
-        values = {
-            "row": pa.array(rows, type=pa.int64()),
-            "status": pa.array(["ok"] * count),
-            "error": pa.nulls(count, pa.string()),
-            "vector": schema.vector_column(vectors, width),
-        }
-        table_schema = schema.signals(width)
+        values = {"row": pa.array(rows, type=pa.int64()), "error": pa.nulls(count, pa.string())}
+        width = earlier.parts[0].details.width if earlier.parts else 0
+        if signal.has_vectors:
+            run = RunDirectory(self.url)
+            parts, places = taken["part"].to_numpy(), taken["place"].to_numpy()
+            vectors = np.empty((count, width), np.float16)
+            for part in np.unique(parts).tolist():
+                mine = np.flatnonzero(parts == part)
+                vectors[mine] = read_places(run, earlier.parts[part], places[mine].tolist())
+            values["vector"] = schema.vector_column(vectors, width)
+        table_schema = signal.table.schema(width)
         columns = [values[field.name] if field.name in values else taken[field.name] for field in table_schema]
         return pa.table(columns, schema=table_schema).combine_chunks()
 
 
-def check_earlier(run: RunDirectory, inputs: Inputs) -> str:
-    """The fingerprint of another run's signals.
+def usable_signals(run: RunDirectory, inputs: Mapping[str, Inputs]) -> tuple[str, ...]:
+    """The signals of another run that may be taken over.
 
     Args:
         run: The other run, finished or not.
-        inputs: What this run's signals depend on.
+        inputs: What this run's signals depend on, by signal.
 
     Raises:
-        SettingsError: it is no run, has no signals, or they were made with another proxy or other settings.
+        SettingsError: it is no run, or has none that was made with this proxy and these settings.
     """
     if not run.exists(RUN_FILE):
         raise SettingsError(f"runtime.reuse: {run.url} is no run")
-    record = RunState(run).stages.get("signals")
-    if record is None:
+    state = RunState(run)
+    records = {name: state.stages.get(f"signals/{name}") for name in inputs}
+    if not any(records.values()):
         raise SettingsError(f"runtime.reuse: {run.url} has no signals yet")
-    differences = changes(comparable(record.inputs), comparable(inputs))
-    if differences:
+    differences = {
+        name: changes(comparable(record.inputs), comparable(inputs[name]))
+        for name, record in records.items()
+        if record is not None
+    }
+    usable = tuple(name for name, found in differences.items() if not found)
+    if CLEAN.name not in usable:
+        found = list(dict.fromkeys(line for lines in differences.values() for line in lines))
         raise SettingsError(
             f"runtime.reuse: the signals of {run.url} were made with another proxy or other settings:\n  "
-            + "\n  ".join(differences)
+            + "\n  ".join(found)
         )
-    return record.fingerprint
+    return usable
 
 
-def earlier_rows(run: RunDirectory, inputs: Inputs) -> Earlier:
-    """The scored rows of another run; see `check_earlier`."""
-    stamp = check_earlier(run, inputs)
-    parts = [part for part in run.parts("signals") if part.fingerprint == stamp]
-    kept = [name for name in schema.signals(1).names if name not in ("row", "error", "vector")]
-    table = run.read_columns(parts, kept) if parts else schema.signals(1).empty_table().select(kept)
-    table = table.filter(pc.equal(table["status"], "ok")).drop_columns(["status"])
-    part_index, places = places_of_scored(parts)
-    table = table.append_column("part", pa.array(part_index, type=pa.int32()))
-    table = table.append_column("place", pa.array(places, type=pa.int64()))
-    return Earlier(run.url, tuple(parts), table.sort_by("content").combine_chunks())
+def earlier_signals(run: RunDirectory, names: Sequence[str]) -> Earlier:
+    """What another run has computed of some signals; see `usable_signals`. The clean losses tell which rows are whose.
+
+    Args:
+        run: The other run.
+        names: The signals.
+    """
+    state = RunState(run)
+    signals = {name: _rows(run, SIGNALS[name], state) for name in names}
+    clean = signals[CLEAN.name].rows
+    contents = pa.table({"row": clean["row"], "content": clean["content"]}).sort_by("content").combine_chunks()
+    rows = contents["row"].to_numpy()
+    columns = {"content": contents["content"]}
+    for name, signal in signals.items():
+        have = signal.rows["row"].to_numpy()
+        places = np.searchsorted(have, rows)
+        missing = have[np.minimum(places, max(len(have) - 1, 0))] != rows if len(have) else np.ones(len(rows), bool)
+        columns[name] = pa.array(places, mask=missing, type=pa.int64())
+    kept = {name: EarlierSignal(one.rows.drop_columns(["row"]), one.parts) for name, one in signals.items()}
+    return Earlier(run.url, pa.table(columns).combine_chunks(), kept)
+
+
+def _rows(run: RunDirectory, signal: Signal, state: RunState) -> EarlierSignal:
+    stamp = state.stages[f"signals/{signal.name}"].fingerprint
+    parts = [part for part in signal.table.parts(run) if part.fingerprint == stamp]
+    names = [field.name for field in signal.table.schema(1) if field.name not in ("error", "vector")]
+    table = run.read_columns(parts, names) if parts else signal.table.schema(1).empty_table().select(names)
+    if signal.has_vectors:
+        table = table.filter(pc.equal(table["status"], OK))
+        part_index, places = places_of_scored(parts)
+        table = table.append_column("part", pa.array(part_index, type=pa.int32()))
+        table = table.append_column("place", pa.array(places, type=pa.int64()))
+    else:
+        table = table.filter(pc.not_equal(table["status"], FAILED))
+    return EarlierSignal(table.sort_by("row").combine_chunks(), tuple(parts) if signal.has_vectors else ())

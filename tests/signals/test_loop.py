@@ -25,8 +25,10 @@ settings = Settings(
 )
 for worked in (True, False):
     selected = select(settings, open_workers=loop_workers)
-    assert selected.worked == worked and selected.mixture == f"{output}/mixture.json"
-    assert selected.summary["selected"] == int(0.3 * selected.summary["conversations"])
+    assert selected.worked == worked
+    mixture = selected.methods["ards"]
+    assert mixture.url == f"{output}/methods/ards/mixture.json"
+    assert mixture.summary["selected"] == int(0.3 * mixture.summary["conversations"])
 """
 
 
@@ -41,6 +43,7 @@ def test_a_loop_selects_the_same_mixture_without_ray(demo_inputs: Any, select: A
     assert done.stdout == ""
     settings = ("subgroups.versions=clean+corrupted", "vectors.center=true")
     assert select(tmp_path / "ray", *(part for one in settings for part in ("--set", one))) == 0
-    assert (tmp_path / "loop" / "mixture.json").read_bytes() == (tmp_path / "ray" / "mixture.json").read_bytes()
-    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("loop", "ray")]
+    loop, ray = (tmp_path / name / "methods" / "ards" for name in ("loop", "ray"))
+    assert (loop / "mixture.json").read_bytes() == (ray / "mixture.json").read_bytes()
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (loop, ray)]
     assert summaries[0]["subgroups"] == summaries[1]["subgroups"]

@@ -35,25 +35,37 @@ class Candidates:
         return np.abs(self.clean_loss - self.corrupted_loss)
 
 
+def draw(eligible: np.ndarray, name: str, size: int, seed: int) -> np.ndarray:
+    """A seeded sample of a subgroup's conversations, in their order; all of them if there are no more.
+
+    Args:
+        eligible: int64 [n], the conversations that may be drawn, in row order.
+        name: Name of the subgroup.
+        size: How many.
+        seed: The run's seed.
+    """
+    if len(eligible) <= size:
+        return eligible
+    return np.sort(generator(seed, "members", name.encode()).choice(eligible, size=size, replace=False))
+
+
 def worst_case(candidates: Candidates, settings: SubgroupSettings, size: int, seed: int) -> np.ndarray:
     """S_m = top_B { x ∈ C_m : |ℓ(x) − ℓ(x′)| }, equal gaps by row (ARDS), and its variants.
 
+    Where candidates are drawn (`subgroups.candidates`) the others have no corrupted loss.
+
     Args:
         candidates: The cluster.
-        settings: `perturb`, `candidates` and `criterion`.
+        settings: `perturb` and `criterion`.
         size: B.
         seed: Seed of what is drawn.
 
     Returns:
         Indices into the candidates, first member first.
     """
-    random = generator(seed, "members", candidates.name.encode())
     if not settings.perturb:
-        count = min(size, len(candidates.rows))
-        return np.sort(random.choice(len(candidates.rows), size=count, replace=False))
+        return draw(np.arange(len(candidates.rows)), candidates.name, size, seed)
     eligible = np.flatnonzero(np.isfinite(candidates.loss_gap))
-    if settings.candidates != "all" and len(eligible) > settings.candidates:
-        eligible = np.sort(random.choice(eligible, size=settings.candidates, replace=False))
     if settings.criterion == "answer" and candidates.choice.all():
         return eligible[~candidates.corrupted_correct[eligible]][:size]
     eligible = eligible[best(candidates.rows[eligible], candidates.loss_gap[eligible], size)]

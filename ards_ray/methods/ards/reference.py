@@ -4,17 +4,25 @@ from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import yaml
 
-from ards_ray.config import AttackSettings, Settings
 from ards_ray.errors import SettingsError
-from ards_ray.methods.ards.clusters import read_center, read_centroids, write_center, write_centroids
-from ards_ray.methods.ards.subgroups import MEMBERS, SUBGROUPS
+from ards_ray.methods.ards.clusters import (
+    CLUSTERS_FOLDER,
+    assign_all,
+    read_center,
+    read_centroids,
+    write_center,
+    write_centroids,
+)
+from ards_ray.methods.ards.subgroups import MEMBERS, MEMBERS_NAME, SUBGROUPS, SUBGROUPS_FOLDER, SUBGROUPS_NAME
 from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, RunDirectory
-from ards_ray.run.fingerprint import Inputs, changes
+from ards_ray.run.fingerprint import changes
+from ards_ray.run.stage import Job, is_current
 from ards_ray.run.state import RunState
-from ards_ray.signals.inputs import comparable, is_current
+from ards_ray.run.table import NoDetails
+from ards_ray.signals.inputs import comparable, signal_inputs
+from ards_ray.signals.vectors import VECTORS
 
 _SHARED = {
     "proxy": ("model", "adapter", "dtype", "vector"),
@@ -22,8 +30,6 @@ _SHARED = {
     "score": ("aggregate", "similarity", "temperature"),
     "limits": ("positions", "pixels"),
 }
-# Clean losses and vectors alone: what is scored against subgroups needs no worst case of its own.
-NO_ATTACKS = AttackSettings(symbol=False, permutation=False, noise=False)
 
 
 def shared_settings(source: RunDirectory) -> dict[str, Any]:
@@ -41,31 +47,30 @@ def shared_settings(source: RunDirectory) -> dict[str, Any]:
         raise SettingsError(f"{source.url}/{CONFIG_FILE}: not the settings of a run ({error})") from error
 
 
-def reference_stamp(source: RunDirectory, settings: Settings, signals_inputs: Inputs) -> str:
-    """The fingerprint of a run's subgroups.
-
-    Args:
-        source: The run that they come from.
-        settings: The settings of the run that they are for.
-        signals_inputs: What its signals depend on.
+def reference_stamp(job: Job) -> str:
+    """The fingerprint of the subgroups of the run that `subgroups.run` names.
 
     Raises:
         SettingsError: the run is not finished, or its scores are not comparable: another proxy, other limits, other
             vectors or weights.
     """
+    settings = job.settings
+    source = RunDirectory(str(settings.subgroups.run))
+    if source.url == job.run.url:
+        raise SettingsError(f"subgroups.run: {source.url} is the output itself; name another output")
     if not source.exists(RUN_FILE):
         raise SettingsError(f"subgroups.run: {source.url} is no run")
     state = RunState(source)
-    stages = state.stages
-    if not is_current(state, source.parts("signals"), "subgroups"):
+    if not is_current(source, state, SUBGROUPS_FOLDER):
         raise SettingsError(f"subgroups.run: {source.url} has no subgroups yet; finish it first")
+    vectors = f"signals/{VECTORS.name}"
     before = {
-        **_of_vectors(stages["signals"].inputs),
-        "vectors": stages["clusters"].inputs["vectors"],
-        "score.temperature": stages["subgroups"].inputs["score.temperature"],
+        **comparable(state.stages[vectors].inputs),
+        "vectors": state.stages[CLUSTERS_FOLDER].inputs["vectors"],
+        "score.temperature": state.stages[SUBGROUPS_FOLDER].inputs["score.temperature"],
     }
     now = {
-        **_of_vectors(signals_inputs),
+        **comparable(signal_inputs(VECTORS, job)),
         "vectors": asdict(settings.vectors),
         "score.temperature": settings.score.temperature,
     }
@@ -74,28 +79,25 @@ def reference_stamp(source: RunDirectory, settings: Settings, signals_inputs: In
             f"subgroups.run: scores against the subgroups of {source.url} would mean nothing:\n  "
             + "\n  ".join(differences)
         )
-    return stages["subgroups"].fingerprint
+    return state.stages[SUBGROUPS_FOLDER].fingerprint
 
 
-def _of_vectors(inputs: Inputs) -> dict[str, Any]:
-    """What of the signals' inputs conversation vectors depend on."""
-    return {key: value for key, value in comparable(inputs).items() if key in ("version", "proxy", "limits")}
-
-
-def take_clusters(
-    source: RunDirectory, run: RunDirectory, settings: Settings, width: int, stage: str
-) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Take over the centroids, float32 [k, d] for each format, and the centre, float32 [d]."""
+def take_clusters(job: Job, stage: str) -> None:
+    """Take over centroids and centre, and find the cluster of every conversation."""
     started = monotonic()
-    centroids, center = read_centroids(source), read_center(source, settings)
+    run, source = job.run, RunDirectory(str(job.settings.subgroups.run))
+    centroids, center = read_centroids(source), read_center(source, job.settings)
+    parts = VECTORS.table.parts(run)
     if center is not None:
         write_center(run, center, stage, started)
-    write_centroids(run, centroids, width, stage, started)
-    return centroids, center
+    write_centroids(run, centroids, parts[0].details.width, stage, started)
+    with job.progress("clusters", len(parts)) as progress:
+        assign_all(job, stage, centroids, center, progress)
 
 
-def take_subgroups(source: RunDirectory, run: RunDirectory, stage: str) -> None:
+def take_subgroups(job: Job, stage: str) -> None:
     """Take over the subgroups and their members, whose rows are those of the other corpus."""
-    for path in (MEMBERS, SUBGROUPS):
+    source = RunDirectory(str(job.settings.subgroups.run))
+    for table, name in ((MEMBERS, MEMBERS_NAME), (SUBGROUPS, SUBGROUPS_NAME)):
         started = monotonic()
-        run.write_table(path, source.read_table(path), stage, started)
+        table.write(job.run, name, table.read(source, name), stage, started, NoDetails())

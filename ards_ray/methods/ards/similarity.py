@@ -1,25 +1,23 @@
 """Mean cosines within and between formats, on a sample."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ards_ray.config import Settings
 from ards_ray.methods.ards.clusters import read_center, sample_vectors, total
-from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.directory import RunDirectory
+from ards_ray.signals.vectors import VECTORS
 
 SAMPLE = 512
 
 
-def mean_cosines(run: RunDirectory, signals: Sequence[Part], settings: Settings) -> dict[str, dict[str, float]]:
+def mean_cosines(run: RunDirectory, settings: Settings) -> dict[str, dict[str, float]]:
     """Mean cosine between the conversation vectors of any two formats, pairs of a vector with itself left out.
 
     Sums of cosines are products of sums: of n unit vectors, ‖Σ r̂‖² is the sum over all pairs, n of them with itself.
     """
     center = read_center(run, settings)
-    samples = {
-        name: sample_vectors(run, signals, name, SAMPLE, settings.seed, center) for name in total(signals, "scored")
-    }
+    parts = VECTORS.table.parts(run)
+    samples = {name: sample_vectors(run, parts, name, SAMPLE, settings.seed, center) for name in total(parts)}
     sums = {name: sample.sum(axis=0, dtype=np.float64) for name, sample in samples.items()}
     cosines: dict[str, dict[str, float]] = {}
     for first, left in sums.items():

@@ -1,7 +1,10 @@
 """Subgroups: the members of each, their loss and weight, and the mean of their vectors."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import monotonic
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,16 +14,56 @@ from ards_ray.arrays.kmeans import SMALLEST_CLUSTER, cluster_count
 from ards_ray.config import Settings
 from ards_ray.corpus.formats import FORMATS
 from ards_ray.errors import ArdsError
-from ards_ray.methods.ards.clusters import read_center, read_centroids, total
+from ards_ray.methods.ards.candidates import candidate_losses, corruptible_formats
+from ards_ray.methods.ards.clusters import CLUSTERS, draws_candidates, read_center, read_centroids, total
 from ards_ray.methods.ards.information import ReferenceSubgroups, mean_member, member_vectors
 from ards_ray.methods.ards.members import Candidates, difficulty_weights, subgroup_loss, worst_case
-from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.methods.ards.names import WHOLE_CORPUS, subgroup_name
+from ards_ray.run.directory import THREADS, RunDirectory
+from ards_ray.run.stage import Job
+from ards_ray.run.table import NoDetails, Table
 from ards_ray.signals.columns import PLACE, read_by_row
-from ards_ray.signals.vectors import parts_of_places
+from ards_ray.signals.compute import sample_images
+from ards_ray.signals.corrupted import CORRUPTED
+from ards_ray.signals.failures import failed_rows
+from ards_ray.signals.read_vectors import parts_of_places, read_places
+from ards_ray.signals.vectors import VECTORS
+from ards_ray.signals.work import SignalWork
 
-SUBGROUPS = "subgroups/subgroups.parquet"
-MEMBERS = "subgroups/members.parquet"
-WHOLE_CORPUS = "all"
+SUBGROUPS_FOLDER = "methods/ards/subgroups"
+SUBGROUPS_NAME, MEMBERS_NAME = "subgroups", "members"
+SUBGROUPS = Table(
+    SUBGROUPS_FOLDER,
+    lambda width: pa.schema(
+        [
+            pa.field("subgroup", pa.string(), nullable=False),
+            pa.field("format", pa.string()),
+            pa.field("size", pa.int64(), nullable=False),
+            pa.field("members", pa.int32(), nullable=False),
+            pa.field("loss", pa.float64(), nullable=False),
+            pa.field("weight", pa.float64(), nullable=False),
+            pa.field("centroid", pa.list_(pa.float32(), width)),
+            pa.field("mean_member", pa.list_(pa.float32(), width), nullable=False),
+        ]
+    ),
+    NoDetails,
+)
+MEMBERS = Table(
+    SUBGROUPS_FOLDER,
+    lambda width: pa.schema(
+        [
+            pa.field("subgroup", pa.string(), nullable=False),
+            pa.field("rank", pa.int32(), nullable=False),
+            pa.field("row", pa.int64(), nullable=False),
+            pa.field("version", pa.string(), nullable=False),
+            pa.field("loss_gap", pa.float32()),
+            pa.field("clean_loss", pa.float32(), nullable=False),
+            pa.field("corrupted_loss", pa.float32()),
+            pa.field("vector", pa.list_(pa.float16(), width), nullable=False),
+        ]
+    ),
+    NoDetails,
+)
 
 
 @dataclass(frozen=True)
@@ -52,20 +95,25 @@ class Subgroup:
     corrupted_loss: np.ndarray
 
 
-def subgroup_name(format: str, cluster: int) -> str:
-    return f"{format}-{cluster:03d}"
-
-
-def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Settings) -> list[Subgroup]:
+def choose_members(run: RunDirectory, settings: Settings) -> list[Subgroup]:
     """The subgroups and their members, from the clusters and losses of all scored conversations.
 
     Raises:
         ArdsError: there is no subgroup.
     """
-    conversations = sum(part.rows for part in signals)
+    parts = VECTORS.table.parts(run)
+    conversations = sum(part.rows for part in parts)
     wanted = (PLACE, "format", "cluster", "clean_loss", "corrupted_loss", "corrupted_correct")
-    columns = read_by_row(run, run.parts("clusters"), wanted, conversations)
+    columns = read_by_row(run, CLUSTERS.parts(run), wanted, conversations)
+    signals = ["clean", "vectors"]
+    if draws_candidates(settings):
+        columns |= candidate_losses(run, conversations)
+        attacked = corruptible_formats(run)
+    else:
+        signals.append("corrupted")
+        attacked = total(CORRUPTED.table.parts(run))
     formats, clusters = columns["format"], columns["cluster"]
+    formats[failed_rows(run, signals, conversations)] = -1
 
     def subgroup(name: str, format: str | None, cluster: int | None, rows: np.ndarray, size: int) -> Subgroup | None:
         candidates = Candidates(
@@ -79,14 +127,14 @@ def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Setting
         picked = worst_case(candidates, settings.subgroups, size, settings.seed)
         if not len(picked):
             return None
-        parts, places = parts_of_places(signals, columns[PLACE][rows[picked]])
+        owners, places = parts_of_places(parts, columns[PLACE][rows[picked]])
         return Subgroup(
             name=name,
             format=format,
             cluster=cluster,
             size=len(rows),
             rows=rows[picked],
-            parts=parts,
+            parts=owners,
             places=places,
             loss_gap=candidates.loss_gap[picked],
             clean_loss=candidates.clean_loss[picked],
@@ -104,8 +152,8 @@ def choose_members(run: RunDirectory, signals: Sequence[Part], settings: Setting
                     name = subgroup_name(format, cluster)
                     found.append(subgroup(name, format, cluster, rows, settings.subgroups.members))
     else:
-        scored = total(signals, "scored")
-        corruptible = total(signals, "attacked") or {name: 0 for name in scored if name != "text"}
+        scored = total(parts)
+        corruptible = attacked or {name: 0 for name in scored if name != "text"}
         clusters_in_full = sum(cluster_count(scored[name], settings.subgroups.per_format) for name in corruptible)
         size = max(1, clusters_in_full * settings.subgroups.members)
         found.append(subgroup(WHOLE_CORPUS, None, None, np.flatnonzero(formats >= 0), size))
@@ -128,7 +176,46 @@ def corrupted_members(subgroups: Sequence[Subgroup]) -> list[tuple[int, int]]:
     ]
 
 
-def write_subgroups(
+def write_subgroups(job: Job, stage: str) -> None:
+    """Choose the members of each subgroup and write subgroups and members.
+
+    Raises:
+        ArdsError: there is no subgroup.
+    """
+    run, settings = job.run, job.settings
+    started = monotonic()
+    parts = VECTORS.table.parts(run)
+    found = choose_members(run, settings)
+    wanted: dict[int, dict[int, int]] = {}
+    for item in found:
+        for index, place, row in zip(item.parts, item.places, item.rows, strict=True):
+            wanted.setdefault(int(index), {})[int(place)] = int(row)
+    vectors: dict[int, np.ndarray] = {}
+    with job.progress("subgroups", len(wanted)) as progress, ThreadPoolExecutor(THREADS) as pool:
+        read = pool.map(lambda index: read_places(run, parts[index], list(wanted[index])), wanted)
+        for places, block in zip(wanted.values(), read, strict=True):
+            vectors.update(zip(places.values(), block, strict=True))
+            progress.advance()
+    corrupted: dict[int, np.ndarray] = {}
+    if settings.subgroups.versions == "clean+corrupted":
+        rows: dict[str, list[int]] = {}
+        for index, row_number in corrupted_members(found):
+            rows.setdefault(parts[index].name, []).append(row_number)
+        images = sample_images(job)
+        work = SignalWork(run.url, settings, job.model)
+        corrupted = job.workers.with_proxy(score_corrupted_of, settings, images, work, rows)
+    _write(run, settings, found, vectors, corrupted, stage, started)
+
+
+def score_corrupted_of(settings: Settings, work: SignalWork, rows: Mapping[str, Sequence[int]]) -> dict[int, Any]:
+    """Vectors of corrupted members, where a proxy can be loaded."""
+    # Imported late: other workers of this stage do not wait for it.
+    from ards_ray.signals.score import score_corrupted
+
+    return score_corrupted(work, rows)
+
+
+def _write(
     run: RunDirectory,
     settings: Settings,
     subgroups: Sequence[Subgroup],
@@ -156,7 +243,7 @@ def write_subgroups(
     )
     weights = difficulty_weights(losses, settings.score.temperature)
     members = [_members(item, vectors, corrupted_vectors, width) for item in subgroups]
-    run.write_table(MEMBERS, pa.concat_tables(members).combine_chunks(), stage, started)
+    MEMBERS.write(run, MEMBERS_NAME, pa.concat_tables(members).combine_chunks(), stage, started, NoDetails())
     means = [mean_member(member_vectors(schema.vectors_of(table["vector"]), center)) for table in members]
     missing = pa.array([item.cluster is None for item in subgroups], type=pa.bool_())
     centres = [
@@ -174,9 +261,9 @@ def write_subgroups(
             pa.FixedSizeListArray.from_arrays(pa.array(np.stack(centres).reshape(-1)), width, mask=missing),
             schema.vector_column(np.stack(means), width),
         ],
-        schema=schema.subgroups(width),
+        schema=SUBGROUPS.schema(width),
     )
-    run.write_table(SUBGROUPS, table, stage, started)
+    SUBGROUPS.write(run, SUBGROUPS_NAME, table, stage, started, NoDetails())
 
 
 def _members(
@@ -204,18 +291,18 @@ def _members(
             pa.array(item.corrupted_loss[chosen], type=pa.float32(), from_pandas=True),
             schema.vector_column(stacked, width),
         ],
-        schema=schema.members(width),
+        schema=MEMBERS.schema(width),
     )
 
 
 def read_reference(run: RunDirectory, settings: Settings) -> ReferenceSubgroups:
     """The subgroups of a run, as the corpus is scored against them."""
-    subgroups = run.read_table(SUBGROUPS, ["subgroup", "weight", "members", "mean_member"])
+    subgroups = SUBGROUPS.read(run, SUBGROUPS_NAME, ["subgroup", "weight", "members", "mean_member"])
     center = read_center(run, settings)
     means = schema.vectors_of(subgroups["mean_member"])
     members = np.empty((0, means.shape[1]), dtype=np.float32)
     if settings.score.similarity == "max":
-        members = member_vectors(schema.vectors_of(run.read_table(MEMBERS, ["vector"])["vector"]), center)
+        members = member_vectors(schema.vectors_of(MEMBERS.read(run, MEMBERS_NAME, ["vector"])["vector"]), center)
     return ReferenceSubgroups(
         weights=subgroups["weight"].to_numpy(),
         mean_members=means,

@@ -1,4 +1,4 @@
-"""Workers: how the work of stages is spread. A plain loop is in `loop.py`, those of a cluster are in `cluster/`."""
+"""Workers: how the work of stages is spread. A plain loop is in `signals/`, those of a cluster are in `cluster/`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 from ards_ray.config import ProxySettings, Settings
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.reuse import Earlier
 
 # What a piece of work returns: a small row of plain values.
 Row = dict[str, Any]
 Say = Callable[[str], None]
+# For each signal that is asked of a shard the rows to compute, None for all.
+Wanted = Mapping[str, Sequence[int] | None]
 
 
 class Workers(Protocol):
@@ -29,7 +30,7 @@ class Workers(Protocol):
         Args:
             run: The run.
             settings: The run's settings.
-            model: Digest of the checkpoint here.
+            model: Digest of the checkpoint here; empty where no model is asked.
             images: Some image paths of the corpus that exist here.
 
         Raises:
@@ -42,28 +43,13 @@ class Workers(Protocol):
     def call(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], *shared: Any) -> Iterator[Any]:
         """Call `function(*arguments, *shared)` for each of some arguments; what it returns, in their order."""
 
-    def score(
-        self,
-        run: RunDirectory,
-        settings: Settings,
-        shards: Mapping[str, Sequence[int] | None],
-        total: int,
-        model: str,
-        stage: str,
-        earlier: Earlier | None,
-        images: Sequence[str],
-    ) -> Iterator[Row]:
-        """Prepare and score shards and write their signals parts.
+    def score(self, work: Any, shards: Mapping[str, Wanted], total: int) -> Iterator[Row]:
+        """Make shards ready, compute signals of them and write their parts.
 
         Args:
-            run: The run.
-            settings: The run's settings, nothing `auto` in them.
-            shards: Names of the shards and the rows to score in each, None for all.
+            work: What is computed (`signals.work.SignalWork`).
+            shards: Names of the shards, and the rows of each signal to compute in each.
             total: How many shards the run has.
-            model: Digest of the checkpoint.
-            stage: The stage's fingerprint.
-            earlier: Rows that another run has scored.
-            images: Some image paths of the corpus that exist.
 
         Yields:
             For each shard `name` and `conversations`, how many it has.
