@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ards_ray.config import Settings
 from ards_ray.console import print_failures, printable, say
+from ards_ray.corpus.sources.registry import open_corpus
 from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.jobs.steps import (
@@ -25,7 +26,7 @@ from ards_ray.jobs.steps import (
 )
 from ards_ray.methods.ards.reference import NO_ATTACKS, reference_stamp
 from ards_ray.mixture import write as mixture
-from ards_ray.mixture.summary import mixture_url, read_summary
+from ards_ray.mixture.summary import read_summary
 from ards_ray.models.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.models.family import load_inputs
 from ards_ray.models.loading import check_proxy
@@ -87,7 +88,7 @@ def select(
     folder = checkpoint_folder(str(settings.proxy.model))
     load_inputs(folder)
     check_proxy(folder, settings.proxy)
-    digests = [inputs.corpus_digest(file) for file in settings.corpus.files]
+    digests = [source.digest() for source in open_corpus(settings.corpus.files)]
     run = RunDirectory(str(settings.output))
     run.prepare()
     with (
@@ -117,7 +118,7 @@ def select(
         write_subgroups(job, signals)
         write_scores(job, signals)
         write_mixture(job, parts, signals, reasons)
-    return Selected(run.url, mixture_url(run), read_summary(run), job.worked)
+    return Selected(run.url, mixture.mixture_url(run, "methods/ards"), read_summary(run), job.worked)
 
 
 def _ray() -> OpenWorkers:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from ards_ray.config import Settings
 from ards_ray.corpus.images import has_image
-from ards_ray.corpus.readers import embedded_row, is_parquet
+from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.sources.registry import open_corpus
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.methods.ards import clusters, subgroups
 from ards_ray.methods.ards.information import Scorer
@@ -117,9 +118,9 @@ def write_conversations(job: Job, stage_inputs: Inputs) -> list[Part]:
 
 
 def _embedded_images_moved(job: Job) -> bool:
-    """Whether a Parquet corpus lies elsewhere now: embedded images are read from where the conversations say."""
+    """Whether a corpus with embedded images lies elsewhere now: they are read from where the conversations say."""
     files = job.settings.corpus.files
-    if not is_parquet(files[0]):
+    if not any(source.embeds_images for source in open_corpus(files)):
         return False
     sources = job.run.read_columns(job.run.parts("conversations"), ["source"])["source"]
     return not set(sources.unique().to_pylist()) <= set(files)
@@ -158,8 +159,8 @@ def _sample_images(job: Job, parts: Sequence[Part]) -> list[str]:
     if job.settings.corpus.images is None:
         return []
     folder = locate(job.settings.corpus.images)
-    table = job.run.read_table(parts[0].path, ["image", "source"]).to_pylist()
-    names = [row["image"] for row in table if row["image"] and embedded_row(row["image"], row["source"]) is None]
+    table = job.run.read_table(parts[0].path, ["images", "source"]).to_pylist()
+    names = [image for row in table for image in row["images"] if embedded_row(image, row["source"]) is None]
     return [name for name in names[:SAMPLED_IMAGES] if has_image(name, folder, job.settings.corpus.links)]
 
 
@@ -306,7 +307,7 @@ def write_mixture(job: Job, parts: Sequence[Part], signals: Sequence[Part], reas
             progress.advance()
             mixture.write_information(run, selection, stage)
             progress.advance()
-            counts = mixture.write_mixture(run, parts, selection, settings.corpus.files, stage)
+            counts = mixture.write_mixture(run, "methods/ards", parts, selection.selected, settings.corpus.files, stage)
             cosines = mean_cosines(run, signals, settings)
             progress.advance()
     run.write_json(SUMMARY, summarise(run, job.state, signals, reasons, selection, counts, cosines))

@@ -9,7 +9,7 @@ from rich.table import Table
 from ards_ray.console import print_failures, say, shown, table_of
 from ards_ray.errors import ArdsError
 from ards_ray.methods.ards.subgroups import SUBGROUPS
-from ards_ray.mixture.write import MIXTURE_JSON, Composition, Selection
+from ards_ray.mixture.write import Composition, Selection
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fields import fields_problem
 from ards_ray.run.state import RunState, versions
@@ -79,11 +79,6 @@ def read_summary(run: RunDirectory) -> dict[str, Any]:
     if problem := summary_problem(summary):
         raise ArdsError(f"{run.url}/{SUMMARY}: damaged ({problem}); delete it and run the same command again")
     return summary
-
-
-def mixture_url(run: RunDirectory) -> str:
-    """Where a finished run's mixture lies."""
-    return f"{run.url}/{MIXTURE_JSON if run.exists(MIXTURE_JSON) else 'mixture'}"
 
 
 def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) -> None:

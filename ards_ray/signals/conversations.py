@@ -7,7 +7,7 @@ from time import monotonic
 import pyarrow as pa
 
 from ards_ray.config import AttackSettings, Settings
-from ards_ray.corpus.conversation import parse_conversation
+from ards_ray.corpus.conversation import Conversation, check_single, parse_conversation
 from ards_ray.corpus.readers import Entry, read_corpus
 from ards_ray.corpus.shards import shard_corpus
 from ards_ray.corruption.attack import corrupt
@@ -39,17 +39,33 @@ def corpus_formats(parts: Sequence[Part]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def attack_on(row: int, format: str, image: str | None, record: str, attacks: AttackSettings, seed: int) -> str | None:
-    """The attack that applies to a corpus record, None where there is none or the record is malformed."""
+def conversation_of(row: int, format: str, images: Sequence[str], record: str) -> Conversation:
+    """The conversation in a row of the table, as the model families can show it.
+
+    Raises:
+        ConversationError: it cannot be scored; says why.
+    """
+    check_single(images)
+    conversation = parse_conversation(row, format, images, record)
+    if conversation.images != tuple(images):
+        # The reader leaves out what a record itself names in the way of an embedded image.
+        raise ConversationError("image is not a path", conversation.images[0])
+    return conversation
+
+
+def attack_on(
+    row: int, format: str, images: Sequence[str], record: str, attacks: AttackSettings, seed: int
+) -> str | None:
+    """The attack that applies to a corpus record, None where there is none or the record cannot be scored."""
     try:
-        corruption = corrupt(parse_conversation(row, format, image, record), attacks, seed)
+        corruption = corrupt(conversation_of(row, format, images, record), attacks, seed)
     except ConversationError:
         return None
     return corruption.attack if corruption else None
 
 
 def attack_on_entry(entry: Entry, settings: Settings) -> str | None:
-    return attack_on(entry.row, entry.format, entry.image, entry.record, settings.attacks, settings.seed)
+    return attack_on(entry.row, entry.format, entry.images, entry.record, settings.attacks, settings.seed)
 
 
 def can_have_subgroups(run: RunDirectory, parts: Sequence[Part], settings: Settings) -> bool:
@@ -63,7 +79,7 @@ def can_have_subgroups(run: RunDirectory, parts: Sequence[Part], settings: Setti
     for part in parts:
         if not formats & part.details["formats"].keys():
             continue
-        table = run.read_table(part.path, ["row", "format", "image", "record"])
+        table = run.read_table(part.path, ["row", "format", "images", "record"])
         if _any_attacked(table, formats, settings):
             return True
     return False
@@ -71,7 +87,7 @@ def can_have_subgroups(run: RunDirectory, parts: Sequence[Part], settings: Setti
 
 def _any_attacked(table: pa.Table, formats: set[str], settings: Settings) -> bool:
     return any(
-        attack_on(entry["row"], entry["format"], entry["image"], entry["record"], settings.attacks, settings.seed)
+        attack_on(entry["row"], entry["format"], entry["images"], entry["record"], settings.attacks, settings.seed)
         for entry in table.to_pylist()
         if entry["format"] in formats
     )

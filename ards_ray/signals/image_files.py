@@ -15,7 +15,7 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
 
     Args:
         settings: The run's settings.
-        conversations: Columns row, image and source of the rows' part.
+        conversations: Columns row, images and source of the rows' part.
         rows: The rows.
     """
     if settings.corpus.images is None:
@@ -24,8 +24,9 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
     names = sorted(
         {
             image
-            for image, source in zip(chosen["image"].to_pylist(), chosen["source"].to_pylist(), strict=True)
-            if image is not None and embedded_row(image, source) is None
+            for images, source in zip(chosen["images"].to_pylist(), chosen["source"].to_pylist(), strict=True)
+            for image in images
+            if embedded_row(image, source) is None
         }
     )
     folder = locate(settings.corpus.images)
@@ -36,6 +37,6 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
 def images_changed(run: RunDirectory, settings: Settings, part: Part) -> bool:
     """Whether an image file of a scored row changed since the part was written."""
     signals = run.read_table(part.path, ["row", "status"])
-    conversations = run.read_table(f"conversations/{part.name}.parquet", ["row", "image", "source"])
+    conversations = run.read_table(f"conversations/{part.name}.parquet", ["row", "images", "source"])
     rows = signals.filter(pc.equal(signals["status"], "ok"))["row"]
     return image_files_digest(settings, conversations, rows) != part.details["images"]

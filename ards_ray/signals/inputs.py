@@ -1,19 +1,16 @@
 """What the numbers of each stage depend on: the contents of its fingerprint."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ards_ray.config import Settings
-from ards_ray.corpus.readers import is_parquet
 from ards_ray.run.directory import Part
 from ards_ray.run.fingerprint import Inputs, digest
 from ards_ray.run.state import RunState
-from ards_ray.storage.location import locate
 
 # Raised when a stage's code changes its numbers.
-VERSIONS = {"conversations": 2, "signals": 3, "clusters": 1, "subgroups": 1, "scores": 1, "mixture": 1}
+VERSIONS = {"conversations": 3, "signals": 3, "clusters": 1, "subgroups": 1, "scores": 1, "mixture": 1}
 
 
 def conversations_inputs(settings: Settings, corpus: Sequence[str]) -> dict[str, Any]:
@@ -105,28 +102,3 @@ def is_current(state: RunState, signals: Sequence[Part], stage: str) -> bool:
     return before is None or (
         is_current(state, signals, before) and record.inputs.get(before) == state.stages[before].fingerprint
     )
-
-
-def corpus_digest(file: str) -> str:
-    """A digest of a corpus file's content.
-
-    A Parquet file, which may hold hundreds of gigabytes of images, is told by its size and its footer, which states
-    the place, size and range of every column chunk.
-
-    Raises:
-        CorpusError: the file cannot be read, or is no corpus file.
-    """
-    parquet = is_parquet(file)
-    location = locate(file)
-    sha = hashlib.sha256()
-    with location.filesystem.open_input_file(location.path) as stream:
-        if parquet:
-            size = stream.size()
-            stream.seek(size - 8)
-            footer = int.from_bytes(stream.read(4), "little")
-            stream.seek(max(0, size - 8 - footer))
-            sha.update(str(size).encode() + stream.read())
-        else:
-            while chunk := stream.read(1 << 24):
-                sha.update(chunk)
-    return sha.hexdigest()

@@ -8,15 +8,17 @@ import numpy as np
 from PIL import Image
 
 from ards_ray.config import Settings
-from ards_ray.corpus.conversation import Conversation, Round, parse_conversation
-from ards_ray.corpus.images import decode_image, read_embedded, read_image
+from ards_ray.corpus.conversation import Conversation, Round
+from ards_ray.corpus.images import decode_image, read_image
 from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.sources.registry import open_source
 from ards_ray.corruption.attack import corrupt
 from ards_ray.corruption.noise import add_noise
 from ards_ray.errors import ArdsError, ConversationError
 from ards_ray.models.family import ProxyInputs
 from ards_ray.models.sequence import Picture, TokenSequence
 from ards_ray.run.directory import RunDirectory
+from ards_ray.signals.conversations import conversation_of
 from ards_ray.signals.prepared import PreparedConversation, PreparedShard
 from ards_ray.signals.reuse import Earlier, content_of
 from ards_ray.storage.location import locate
@@ -51,11 +53,8 @@ def prepare_shard(
     unexpected = 0
     for entry in entries:
         try:
-            conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
-            if conversation.image != entry["image"]:
-                # The reader leaves out what a record itself names in the way of an embedded image.
-                raise ConversationError("image is not a path", conversation.image)
-            content = content_of(conversation, pictures.digest(conversation.image))
+            conversation = conversation_of(entry["row"], entry["format"], entry["images"], entry["record"])
+            content = content_of(conversation, [pictures.digest(name) for name in conversation.images])
             found = None if earlier is None else earlier.find(content)
             if found is None:
                 conversations.append(_prepare(conversation, content, settings, inputs, pictures))
@@ -80,10 +79,11 @@ def _prepare(
     conversation: Conversation, content: bytes, settings: Settings, inputs: ProxyInputs, pictures: "Pictures"
 ) -> PreparedConversation:
     corruption = corrupt(conversation, settings.attacks, settings.seed)
-    image = pictures.clean(conversation.image)
+    shown = conversation.images[0] if conversation.images else None
+    image = pictures.clean(shown)
     versions = [_encode(conversation.rounds, image, settings, inputs, pictures)]
     if corruption is not None and corruption.attack == "noise":
-        versions.append(TokenSequence(versions[0].ids, versions[0].targets, pictures.noised(conversation.image)))
+        versions.append(TokenSequence(versions[0].ids, versions[0].targets, pictures.noised(shown)))
     elif corruption is not None:
         versions += [_encode(rounds, image, settings, inputs, pictures) for rounds in corruption.versions]
     attack = corruption.attack if corruption else None
@@ -122,9 +122,9 @@ class Pictures:
         self._files: dict[str, ImageFile | ConversationError] = {}
         self._embedded = _read_embedded(entries)
 
-    def digest(self, name: str | None) -> bytes | None:
-        """Digest of an image file's bytes; of no image none."""
-        return None if name is None else self._file(name).digest
+    def digest(self, name: str) -> bytes:
+        """Digest of an image file's bytes."""
+        return self._file(name).digest
 
     def clean(self, name: str | None) -> int:
         """Where the picture of an image file stands, -1 for no image."""
@@ -187,11 +187,12 @@ def _read_embedded(entries: Iterable[dict]) -> dict[str, bytes | None]:
     """The embedded images among the entries, None for those that are not there; each file is opened once."""
     rows: dict[str, list[int]] = {}
     for entry in entries:
-        row = embedded_row(entry["image"], entry["source"])
-        if row is not None:
-            rows.setdefault(entry["source"], []).append(row)
+        for image in entry["images"]:
+            row = embedded_row(image, entry["source"])
+            if row is not None:
+                rows.setdefault(entry["source"], []).append(row)
     images: dict[str, bytes | None] = {}
     for file, wanted in rows.items():
-        found = read_embedded(file, wanted)
+        found = open_source(file).images(wanted)
         images |= {f"{file}#{row}": found.get(row) for row in wanted}
     return images

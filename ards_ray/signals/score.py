@@ -139,7 +139,7 @@ def write_signals(
         ArdsError: the part that has the other rows is gone.
     """
     path = f"signals/{name}.parquet"
-    conversations = run.read_table(f"conversations/{name}.parquet", ["row", "format", "image", "source"])
+    conversations = run.read_table(f"conversations/{name}.parquet", ["row", "format", "images", "source"])
     if table.num_rows < conversations.num_rows and run.exists(path):
         kept = run.read_table(path)
         before = run.part(path)
