@@ -9,7 +9,7 @@ CONVERSATIONS = pa.schema(
         pa.field("id", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("format", pa.string(), nullable=False),
-        pa.field("image", pa.string()),
+        pa.field("images", pa.list_(pa.string()), nullable=False),
         pa.field("record", pa.large_string(), nullable=False),
     ]
 )

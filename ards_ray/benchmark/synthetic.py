@@ -74,7 +74,7 @@ def _conversations(rows: np.ndarray, names: list[str], random: np.random.Generat
             pa.array([record["id"] for record in records]),
             pa.array(["synthetic.json"] * len(rows)),
             pa.array(names),
-            pa.array([record.get("image") for record in records], type=pa.string()),
+            pa.array([[record["image"]] if "image" in record else [] for record in records], pa.list_(pa.string())),
             pa.array([json.dumps(record) for record in records], type=pa.large_string()),
         ],
         schema=schema.CONVERSATIONS,

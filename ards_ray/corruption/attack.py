@@ -40,7 +40,7 @@ def corrupt(conversation: Conversation, attacks: AttackSettings, seed: int) -> C
         choices = [choice if choice and _can_be_attacked(choice, attacks) else None for choice in parsed]
         if any(choices):
             return _corrupt_choices(conversation, choices, attacks, seed)
-    if conversation.image is not None and attacks.noise:
+    if conversation.images and attacks.noise:
         return Corruption("noise", (conversation.rounds,))
     return None
 

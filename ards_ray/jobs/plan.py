@@ -48,8 +48,9 @@ def plan(settings: Settings, console: Console) -> None:
             formats[entry.format] += 1
             attacks[attack_on(vars(entry), settings) or "none"] += 1
             record_bytes += len(entry.record)
-            if entry.image is not None and embedded_row(entry.image, entry.source) is None:
-                images.offer(entry.image)
+            for image in entry.images:
+                if embedded_row(image, entry.source) is None:
+                    images.offer(image)
             progress.advance()
     with ray_session():
         device, dtype = resolve_device(settings.proxy)

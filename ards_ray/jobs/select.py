@@ -9,13 +9,15 @@ from rich.console import Console
 
 from ards_ray.config import Settings
 from ards_ray.console import print_failures, printable, say
+from ards_ray.corpus.sources.registry import open_corpus
 from ards_ray.errors import ArdsError, RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.methods.method import Corpus, Method
 from ards_ray.methods.registry import methods_of
 from ards_ray.mixture.budget import budget_count
 from ards_ray.mixture.select import select_mixture, signals_of
-from ards_ray.mixture.summary import mixture_url, read_summary
+from ards_ray.mixture.summary import read_summary
+from ards_ray.mixture.write import mixture_url
 from ards_ray.models.checkpoint import adapter_folder, checkpoint_digest, checkpoint_folder
 from ards_ray.models.family import load_inputs
 from ards_ray.models.loading import check_proxy
@@ -28,7 +30,7 @@ from ards_ray.run.state import RunState, start_over
 from ards_ray.run.workers import OpenWorkers
 from ards_ray.signals.compute import compute_signals
 from ards_ray.signals.conversations import CONVERSATIONS
-from ards_ray.signals.conversations_stage import conversations_inputs, corpus_digest, ensure_conversations
+from ards_ray.signals.conversations_stage import conversations_inputs, ensure_conversations
 from ards_ray.signals.failures import example_failure, failure_reasons, write_failures
 from ards_ray.signals.image_files import changed_shards
 from ards_ray.signals.inputs import signal_inputs
@@ -92,7 +94,7 @@ def select(
     settings = with_absolute_paths(settings, methods)
     signals = [name for name in SIGNALS if any(name in method.signals(settings) for method in methods)]
     model, adapter = _proxy_digests(settings) if signals else ("", None)
-    digests = [corpus_digest(file) for file in settings.corpus.files]
+    digests = [source.digest() for source in open_corpus(settings.corpus.files)]
     run = RunDirectory(str(settings.output))
     run.prepare()
     with (
@@ -130,7 +132,7 @@ def select(
         used = [name for name in SIGNALS if any(name in signals_of(method, settings) for method in methods)]
         write_failures(run, used)
     names = [method.name for method in methods]
-    mixtures = {name: Mixture(mixture_url(run, name), read_summary(run, name)) for name in names}
+    mixtures = {name: Mixture(mixture_url(run, f"methods/{name}"), read_summary(run, name)) for name in names}
     return Selected(run.url, mixtures, job.worked)
 
 

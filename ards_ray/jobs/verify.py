@@ -21,7 +21,7 @@ from ards_ray.evaluation.answers import ANSWERS, RECORDED
 from ards_ray.methods.ards.clusters import CENTER, CENTROIDS
 from ards_ray.methods.ards.subgroups import MEMBERS, SUBGROUPS
 from ards_ray.mixture.summary import SUMMARY, summary_problem
-from ards_ray.mixture.write import FAILURES, MIXTURE_JSON
+from ards_ray.mixture.write import FAILURES, mixture_url
 from ards_ray.report.evaluation import ANSWERS_FILE
 from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, THREADS, Part, RunDirectory, stage_of
 from ards_ray.run.fields import fields_problem
@@ -156,8 +156,8 @@ def _expected(run: RunDirectory, stage: str, parts: Sequence[Part]) -> set[str]:
         return _numbered(stage, parts, ("clusters", "scores")) | ({CENTROIDS} if stage == "clusters" else set())
     if stage == "mixture":
         # A mixture in Parquet has no part for a corpus file of which nothing was chosen: gaps say nothing.
-        mixture = set() if run.exists("mixture") else {MIXTURE_JSON}
-        return _numbered("information", parts, ("information",)) | mixture
+        mixture = mixture_url(run, "methods/ards").removeprefix(f"{run.url}/")
+        return _numbered("information", parts, ("information",)) | ({mixture} if "." in mixture else set())
     return {"subgroups": {SUBGROUPS, MEMBERS}, "answers": {ANSWERS_FILE}}.get(stage, set())
 
 

@@ -70,8 +70,8 @@ class Corpus:
         run = self.job.run
         known: dict[str, int] = {}
         codes = np.zeros(self.size, np.int32)
-        for table in tables(run, CONVERSATIONS.parts(run), ["row", "image", "source"]):
-            found = source_folders(table["image"], table["source"]).combine_chunks().dictionary_encode()
+        for table in tables(run, CONVERSATIONS.parts(run), ["row", "images", "source"]):
+            found = source_folders(table["images"], table["source"]).combine_chunks().dictionary_encode()
             numbers = [known.setdefault(name, len(known)) for name in found.dictionary.to_pylist()]
             codes[table["row"].to_numpy()] = np.array(numbers, np.int32)[found.indices.to_numpy()]
         names = sorted(known)

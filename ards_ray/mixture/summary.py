@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ards_ray.console import print_failures, say, shown, table_of
 from ards_ray.errors import ArdsError
-from ards_ray.mixture.write import MIXTURE_JSON, Composition
+from ards_ray.mixture.write import Composition
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fields import fields_problem
 from ards_ray.run.stage import Job
@@ -96,12 +96,6 @@ def read_summary(run: RunDirectory, method: str) -> dict[str, Any]:
     if problem := summary_problem(summary):
         raise ArdsError(f"{run.url}/{path}: damaged ({problem}); delete it and run the same command again")
     return summary
-
-
-def mixture_url(run: RunDirectory, method: str) -> str:
-    """Where a finished method's mixture lies."""
-    folder = f"methods/{method}"
-    return f"{run.url}/{folder}/{MIXTURE_JSON if run.exists(f'{folder}/{MIXTURE_JSON}') else 'mixture'}"
 
 
 def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) -> None:

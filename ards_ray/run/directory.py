@@ -184,7 +184,12 @@ class RunDirectory:
         """
         # Halves of a float have nothing to compress, and dictionaries of vectors only cost time.
         plain = [name for name in ("vector", "centroid", "mean_member") if name in table.column_names]
-        encoded = [column.name for column in table.schema if column.name not in plain]
+        # Parquet's writer knows a column of lists by the path of its values.
+        paths = {
+            field.name: f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+            for field in table.schema
+        }
+        encoded = [path for name, path in paths.items() if name not in plain]
         metadata: list[pq.FileMetaData] = []
         groups = []
         first = 0
@@ -195,7 +200,7 @@ class RunDirectory:
             with pq.ParquetWriter(
                 pa.PythonFile(stream, mode="w"),
                 table.schema,
-                compression={name: "none" if name in plain else "zstd" for name in table.column_names},
+                compression={path: "none" if name in plain else "zstd" for name, path in paths.items()},
                 use_dictionary=[name for name in encoded if name != "record"],
                 write_statistics=encoded,
                 data_page_size=PAGE_BYTES,

@@ -138,6 +138,6 @@ def sample_images(job: Job) -> list[str]:
         return []
     folder = locate(job.settings.corpus.images)
     first = CONVERSATIONS.parts(job.run)[0]
-    table = CONVERSATIONS.read(job.run, first.name, ["image", "source"]).to_pylist()
-    names = [row["image"] for row in table if row["image"] and embedded_row(row["image"], row["source"]) is None]
+    table = CONVERSATIONS.read(job.run, first.name, ["images", "source"]).to_pylist()
+    names = [image for row in table for image in row["images"] if embedded_row(image, row["source"]) is None]
     return [name for name in names[:SAMPLED_IMAGES] if has_image(name, folder, job.settings.corpus.links)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ards_ray import schema
 from ards_ray.config import Settings
-from ards_ray.corpus.conversation import parse_conversation
+from ards_ray.corpus.conversation import Conversation, check_single, parse_conversation
 from ards_ray.corpus.readers import read_corpus
 from ards_ray.corpus.shards import shard_corpus
 from ards_ray.corruption.attack import corrupt
@@ -51,11 +51,24 @@ def corpus_formats(parts: Sequence[Part[ConversationsDetails]]) -> dict[str, int
     return dict(sorted(counts.items()))
 
 
+def conversation_of(entry: Mapping[str, Any]) -> Conversation:
+    """The conversation in a row of the table, as the model families can show it.
+
+    Raises:
+        ConversationError: it cannot be scored; says why.
+    """
+    check_single(entry["images"])
+    conversation = parse_conversation(entry["row"], entry["format"], entry["images"], entry["record"])
+    if conversation.images != tuple(entry["images"]):
+        # The reader leaves out what a record itself names in the way of an embedded image.
+        raise ConversationError("image is not a path", conversation.images[0])
+    return conversation
+
+
 def attack_on(entry: Mapping[str, Any], settings: Settings) -> str | None:
-    """The attack that applies to a row of the conversations; None where there is none or the record is malformed."""
+    """The attack that applies to a row of the conversations; None where there is none, or it cannot be scored."""
     try:
-        conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
-        corruption = corrupt(conversation, settings.attacks, settings.seed)
+        corruption = corrupt(conversation_of(entry), settings.attacks, settings.seed)
     except ConversationError:
         return None
     return corruption.attack if corruption else None

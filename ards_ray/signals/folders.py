@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 
 
 def source_folders(images: pa.ChunkedArray, sources: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What conversations' images come from: the first folder of the path, or the corpus file they are embedded in."""
+    """Where conversations' first images come from: the first folder of the path, or the corpus file that embeds it."""
+    images = pc.list_element(pc.list_slice(images, 0, 1, return_fixed_size_list=True), 0)
     first = pc.list_element(pc.split_pattern(images, "/", max_splits=1), 0)
     folders = pc.if_else(pc.match_substring(images, "/"), first, "(top)").fill_null("(no image)")
     if not pc.any(pc.match_substring(images, "#")).as_py():

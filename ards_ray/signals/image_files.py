@@ -22,7 +22,7 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
 
     Args:
         settings: The run's settings.
-        conversations: Columns row, image and source of the rows' part.
+        conversations: Columns row, images and source of the rows' part.
         rows: The rows.
     """
     if settings.corpus.images is None:
@@ -31,8 +31,9 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
     names = sorted(
         {
             image
-            for image, source in zip(chosen["image"].to_pylist(), chosen["source"].to_pylist(), strict=True)
-            if image is not None and embedded_row(image, source) is None
+            for images, source in zip(chosen["images"].to_pylist(), chosen["source"].to_pylist(), strict=True)
+            for image in images
+            if embedded_row(image, source) is None
         }
     )
     folder = locate(settings.corpus.images)
@@ -62,7 +63,7 @@ def changed_shards(
 def _has_changed(
     run: RunDirectory, settings: Settings, name: str, parts: Sequence[tuple[str, Part[SignalDetails]]]
 ) -> bool:
-    conversations = CONVERSATIONS.read(run, name, ["row", "image", "source"])
+    conversations = CONVERSATIONS.read(run, name, ["row", "images", "source"])
     digests: dict[bytes, str] = {}
     for signal, part in parts:
         table = SIGNALS[signal].table.read(run, name, ["row", "status"])

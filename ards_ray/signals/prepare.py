@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image
 
 from ards_ray.config import Settings
-from ards_ray.corpus.conversation import Conversation, Round, parse_conversation
-from ards_ray.corpus.images import decode_image, read_embedded, read_image
+from ards_ray.corpus.conversation import Conversation, Round
+from ards_ray.corpus.images import decode_image, read_image
 from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.sources.registry import open_source
 from ards_ray.corruption.attack import corrupt
 from ards_ray.corruption.noise import add_noise
 from ards_ray.errors import ArdsError, ConversationError
@@ -18,7 +19,7 @@ from ards_ray.models.family import ProxyInputs
 from ards_ray.models.sequence import Picture, TokenSequence
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.workers import Wanted
-from ards_ray.signals.conversations import CONVERSATIONS
+from ards_ray.signals.conversations import CONVERSATIONS, conversation_of
 from ards_ray.signals.prepared import PreparedConversation, PreparedShard
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.reuse import content_of
@@ -48,11 +49,8 @@ def prepare_shard(work: SignalWork, name: str, wanted: Wanted, inputs: ProxyInpu
     unexpected = 0
     for entry, signals in entries:
         try:
-            conversation = parse_conversation(entry["row"], entry["format"], entry["image"], entry["record"])
-            if conversation.image != entry["image"]:
-                # The reader leaves out what a record itself names in the way of an embedded image.
-                raise ConversationError("image is not a path", conversation.image)
-            content = content_of(conversation, pictures.digest(conversation.image))
+            conversation = conversation_of(entry)
+            content = content_of(conversation, [pictures.digest(name) for name in conversation.images])
             found = {} if work.earlier is None else work.earlier.find(content)
             for signal in signals:
                 if signal in found:
@@ -97,13 +95,14 @@ def _prepare(
     corruption = corrupt(conversation, settings.attacks, settings.seed) if "corrupted" in versions else None
     clean, corrupted = None, []
     noised = corruption is not None and corruption.attack == "noise"
-    image = pictures.clean(conversation.image) if "clean" in versions or not noised else -1
+    shown = conversation.images[0] if conversation.images else None
+    image = pictures.clean(shown) if "clean" in versions or not noised else -1
     if "clean" in versions:
         clean = _encode(conversation.rounds, image, settings, inputs, pictures)
     if corruption is not None and noised:
-        shown = pictures.noised(conversation.image)
-        unnoised = clean or _encode(conversation.rounds, shown, settings, inputs, pictures)
-        corrupted = [TokenSequence(unnoised.ids, unnoised.targets, shown)]
+        noise = pictures.noised(shown)
+        unnoised = clean or _encode(conversation.rounds, noise, settings, inputs, pictures)
+        corrupted = [TokenSequence(unnoised.ids, unnoised.targets, noise)]
     elif corruption is not None:
         corrupted = [_encode(rounds, image, settings, inputs, pictures) for rounds in corruption.versions]
     attack = corruption.attack if corruption else None
@@ -142,9 +141,9 @@ class Pictures:
         self._files: dict[str, ImageFile | ConversationError] = {}
         self._embedded = _read_embedded(entries)
 
-    def digest(self, name: str | None) -> bytes | None:
-        """Digest of an image file's bytes; of no image none."""
-        return None if name is None else self._file(name).digest
+    def digest(self, name: str) -> bytes:
+        """Digest of an image file's bytes."""
+        return self._file(name).digest
 
     def clean(self, name: str | None) -> int:
         """Where the picture of an image file stands, -1 for no image."""
@@ -207,11 +206,12 @@ def _read_embedded(entries: Iterable[dict]) -> dict[str, bytes | None]:
     """The embedded images among the entries, None for those that are not there; each file is opened once."""
     rows: dict[str, list[int]] = {}
     for entry in entries:
-        row = embedded_row(entry["image"], entry["source"])
-        if row is not None:
-            rows.setdefault(entry["source"], []).append(row)
+        for image in entry["images"]:
+            row = embedded_row(image, entry["source"])
+            if row is not None:
+                rows.setdefault(entry["source"], []).append(row)
     images: dict[str, bytes | None] = {}
     for file, wanted in rows.items():
-        found = read_embedded(file, wanted)
+        found = open_source(file).images(wanted)
         images |= {f"{file}#{row}": found.get(row) for row in wanted}
     return images

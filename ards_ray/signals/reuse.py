@@ -24,16 +24,16 @@ from ards_ray.signals.signal import FAILED, OK, Signal
 DIGEST_BYTES = 32
 
 
-def content_of(conversation: Conversation, image: bytes | None) -> bytes:
+def content_of(conversation: Conversation, images: Sequence[bytes]) -> bytes:
     """What scores depend on besides the settings, as 32 bytes: two conversations with the same have the same scores.
 
     Args:
         conversation: The conversation.
-        image: Digest of its image file's bytes, None where it has none.
+        images: Digests of its image files' bytes.
     """
     rounds = [[round.question, round.answer] for round in conversation.rounds]
     text = json.dumps([conversation.format, rounds]).encode()
-    return hashlib.sha256(hashlib.sha256(text).digest() + (image or b"")).digest()
+    return hashlib.sha256(hashlib.sha256(text).digest() + b"".join(images)).digest()
 
 
 @dataclass(frozen=True)

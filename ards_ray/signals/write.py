@@ -93,7 +93,7 @@ def write_shard(work: SignalWork, name: str, rows: ShardRows, started: float) ->
         ArdsError: the part that has the other rows is gone.
     """
     run = RunDirectory(work.output)
-    conversations = CONVERSATIONS.read(run, name, ["row", "format", "image", "source"])
+    conversations = CONVERSATIONS.read(run, name, ["row", "format", "images", "source"])
     for signal_name, table in rows.tables.items():
         signal, stamp = SIGNALS[signal_name], work.stamps[signal_name]
         splits, taken = rows.splits, rows.taken.get(signal_name, 0)

@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> RunDirectory:
     """A run with a shard that is to be scored, and one that was."""
     run = RunDirectory(str(tmp_path))
     for name, rows in (("part-00000", ROWS), ("part-00001", SCORED)):
-        rest = {"format": "text", "image": None, "source": "a.json"}
+        rest = {"format": "text", "images": [], "source": "a.json"}
         conversations = pa.Table.from_pylist([{"row": row, **rest} for row in rows])
         run.write_table(f"conversations/{name}.parquet", conversations, "", 0.0)
     write_signals(run, Settings(), "part-00001", scored(SCORED), STAGE, 0.0, splits=0)

@@ -163,7 +163,7 @@ def test_failures_name_the_image(stopped: tuple[Path, Any], inputs: Inputs) -> N
         if signal["error"] and signal["error"].startswith(
             ("image not", "image is too", "image is empty", "image cannot")
         ):
-            assert conversation["image"] in signal["error"]
+            assert conversation["images"][0] in signal["error"]
 
 
 def test_too_many_failures_end_the_job_and_keep_everything(stopped: tuple[Path, Any], inputs: Inputs) -> None:

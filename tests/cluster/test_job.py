@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ TABLES = {
         "id": pa.string(),
         "source": pa.string(),
         "format": pa.string(),
-        "image": pa.string(),
+        "images": pa.list_(pa.string()),
         "record": pa.large_string(),
     },
     "signals": {
@@ -96,7 +97,7 @@ def test_every_conversation_is_accounted_for(finished: Path, demo_inputs: Any) -
     signals = read_table(finished, "signals")
     assert conversations["row"].to_pylist() == signals["row"].to_pylist() == list(range(len(corpus)))
     assert [json.loads(record) for record in conversations["record"].to_pylist()] == corpus
-    assert conversations["image"].to_pylist() == [record.get("image") for record in corpus]
+    assert conversations["images"].to_pylist() == [[record["image"]] if "image" in record else [] for record in corpus]
     assert set(conversations["source"].to_pylist()) == {str(demo_inputs.corpus)}
     assert summary["conversations"] == summary["scored"] + summary["failed"] == len(corpus)
     assert summary["scored"] == signals["status"].to_pylist().count("ok")
@@ -106,7 +107,7 @@ def test_every_conversation_is_accounted_for(finished: Path, demo_inputs: Any) -
 def test_conversations_about_an_image_are_in_one_shard(finished: Path) -> None:
     """Noise and decoding are done once for each image, or the job takes longer by as much as images repeat."""
     files = sorted((finished / "conversations").glob("part-*.parquet"))
-    images = [set(pq.read_table(file)["image"].drop_null().to_pylist()) for file in files]
+    images = [set(chain(*pq.read_table(file)["images"].to_pylist())) for file in files]
     assert len(images) > 2
     assert sum(map(len, images)) == len(set().union(*images))
 
@@ -170,7 +171,7 @@ def test_the_summary_counts_what_is_in_the_tables(finished: Path) -> None:
     for where, rows in (("corpus", range(len(conversations))), ("mixture", selected)):
         formats = [conversations[row]["format"] for row in rows]
         assert summary[where]["formats"] == {name: formats.count(name) for name in sorted(set(formats))}
-        folders = [(conversations[row]["image"] or "(no image)").split("/")[0] for row in rows]
+        folders = [(conversations[row]["images"] or ["(no image)"])[0].split("/")[0] for row in rows]
         assert summary[where]["folders"] == {name: folders.count(name) for name in sorted(set(folders))}
     assert summary["members"] == sum(entry["member"] for entry in information) == sum(s["members"] for s in subgroups)
     for entry, subgroup in zip(summary["subgroups"], subgroups, strict=True):

@@ -89,7 +89,7 @@ def test_embedded_images_have_names_and_no_bytes_in_the_records(parquet_run: Par
         has_image = "image" in records[row]
         embedded = row < EMBEDDED
         name = f"{parquet_run.embedded}#{row}" if embedded else records[row].get("image")
-        assert entry["image"] == (name if has_image else None)
+        assert entry["images"] == ([name] if has_image else [])
         assert entry["source"] == str(parquet_run.embedded if embedded else parquet_run.paths)
         record = json.loads(entry["record"])
         assert record["conversations"] == records[row]["conversations"]

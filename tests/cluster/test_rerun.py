@@ -127,7 +127,7 @@ def test_a_corpus_that_only_moved_is_accepted(copied: Path, job: Any, demo_input
 def test_a_changed_image_is_refused(copied: Path, job: Any, demo_inputs: Any, tmp_path: Path) -> None:
     """The score of a picture that is no longer there would choose one that nobody looked at."""
     images = Path(shutil.copytree(demo_inputs.images, tmp_path / "images"))
-    name = next(name for name in read_table(copied, "conversations")["image"].to_pylist() if name)
+    name = next(name for names in read_table(copied, "conversations")["images"].to_pylist() for name in names)
     Image.new("RGB", (30, 30), "red").save(images / name)
     before = times(copied)
     outcome = job(copied, "--images", images)

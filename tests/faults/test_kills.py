@@ -108,7 +108,7 @@ def test_an_actor_is_killed_over_a_retry(
     part, name = next(
         (file.stem, names[0])
         for file in sorted((undisturbed / "conversations").glob("part-*.parquet"))
-        if len(names := pq.read_table(file)["image"].unique().drop_null().to_pylist()) > 1
+        if len(names := sorted({name for shown in pq.read_table(file)["images"].to_pylist() for name in shown})) > 1
     )
     (images / name).rename(tmp_path / "missing")
     run = tmp_path / "run"

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunDirectory:
     made.prepare()
     for number, rows in enumerate(np.array_split(np.random.default_rng(5).permutation(ROWS), 7)):
         values = [
-            {"row": row, "id": "x", "source": "c.json", "format": "text", "record": record(row)}
+            {"row": row, "id": "x", "source": "c.json", "format": "text", "images": [], "record": record(row)}
             for row in np.sort(rows).tolist()
         ]
         table = pa.Table.from_pylist(values, schema=schema.CONVERSATIONS)

@@ -81,7 +81,7 @@ def case_of(folder: Path, records: list[dict]) -> Case:
     sequences = []
     questions = [{"from": "human", "value": "<image>\nWhat is shown in a picture?"}, {"from": "gpt", "value": "Seas."}]
     for record in [*records, {"image": "a.png", "conversations": questions}]:
-        rounds = parse_conversation(0, "image", record.get("image"), json.dumps(record)).rounds
+        rounds = parse_conversation(0, "image", (), json.dumps(record)).rounds
         for image in range(len(images)) if "image" in record else [-1]:
             picture = pictures[image] if image >= 0 else None
             sequences.append(TokenSequence(*inputs.encode(rounds, picture, 2048), image))

@@ -41,7 +41,7 @@ def test_tokens_and_targets_are_the_references(conformance: Path) -> None:
     assert len(samples) == len(reference) == 63
     for sample, entry in zip(samples, reference, strict=True):
         assert sample["id"] == entry["id"]
-        conversation = parse_conversation(0, "image", sample.get("image"), json.dumps(sample))
+        conversation = parse_conversation(0, "image", (), json.dumps(sample))
         ids, targets = inputs.encode(conversation.rounds, None, 2048)
         expected_ids: list[int] = []
         expected_targets: list[bool] = []

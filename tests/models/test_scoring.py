@@ -30,7 +30,7 @@ MARK = 20
 
 
 def rounds_of(record: dict) -> tuple[Round, ...]:
-    return parse_conversation(0, "image", record.get("image"), json.dumps(record)).rounds
+    return parse_conversation(0, "image", (), json.dumps(record)).rounds
 
 
 @dataclass(frozen=True)

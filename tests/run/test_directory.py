@@ -26,6 +26,7 @@ from ards_ray.run.stream import CountedStream
 from ards_ray.storage.location import locate
 
 WIDTH = 4
+VECTORS = pa.list_(pa.float16(), WIDTH)
 
 
 @pytest.fixture(params=["path", "file URL", "object store"])
@@ -126,6 +127,18 @@ def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path: Path) -> 
     assert not run.exists("signals/part-00000.parquet")
     assert run.parts("signals") == []
     assert all(name.startswith(".") for name in os.listdir(tmp_path / "signals"))
+
+
+def test_columns_are_compressed_but_for_vectors(run: RunDirectory) -> None:
+    """Names of images repeat and are long: uncompressed, they are most of a corpus of short conversations."""
+    images = [["coco/train2017/000000033471.jpg"]] * 1000
+    columns = {"row": pa.array(range(1000)), "images": images, "vector": pa.array([[1.0] * WIDTH] * 1000, VECTORS)}
+    run.write_table("scores/part-00000.parquet", pa.table(columns), "stamp", 0.0)
+    with run.open_table("scores/part-00000.parquet") as file:
+        group = file.metadata.row_group(0)
+    kinds = [group.column(index).compression for index in range(group.num_columns)]
+    assert kinds == ["ZSTD", "ZSTD", "UNCOMPRESSED"]
+    assert group.column(1).total_compressed_size < 1000
 
 
 def test_two_writers_of_one_file(run: RunDirectory) -> None:

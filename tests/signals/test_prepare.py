@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 from families import write_llava_next, write_qwen
 from PIL import Image
 
-from ards_ray.config import CorpusSettings, Links, Settings
+from ards_ray.config import AttackSettings, CorpusSettings, Links, Settings
 from ards_ray.models.family import load_inputs
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import write_conversations
+from ards_ray.signals.conversations import attack_on, write_conversations
 from ards_ray.signals.prepare import prepare_shard
 
 TURNS = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A house."}]
@@ -83,3 +83,25 @@ def test_links_of_the_user(demo_inputs: Any, tmp_path: Path) -> None:
     assert "corpus.links=follow" in refused.error
     (followed,) = pictures_of(*given, tmp_path / "follow", "follow").conversations
     assert followed.error is None
+
+
+def test_several_images_fail_when_they_are_made_ready(demo_inputs: Any, tmp_path: Path) -> None:
+    """No family shows two pictures: scored with one of them, the conversation would be another one."""
+    names = sorted(str(path.relative_to(demo_inputs.images)) for path in demo_inputs.images.rglob("*.*"))[:2]
+    turns = [{"from": "human", "value": "<image><image>\nWhat is it?"}, {"from": "gpt", "value": "A house."}]
+    records = [{"image": names, "conversations": turns}, {"image": names, "conversations": TURNS}]
+    (tmp_path / "corpus.json").write_text(json.dumps([*records, {"image": names[:1], "conversations": TURNS}]))
+    shard = pictures_of(tmp_path / "corpus.json", demo_inputs.images, demo_inputs.model, tmp_path / "run")
+    said = "several images: 2 in one conversation"
+    assert [item.error for item in shard.conversations] == [said, said, None]
+    run = RunDirectory(str(tmp_path / "run"))
+    (part,) = run.parts("conversations")
+    table = run.read_table(part.path)
+    assert table["images"].to_pylist() == [names, names, names[:1]]
+    assert table["format"].to_pylist() == ["image"] * 3
+    # Nor does such a conversation count among those that can be attacked.
+    attacks = [
+        attack_on(entry["row"], entry["format"], entry["images"], entry["record"], AttackSettings(), 42)
+        for entry in table.to_pylist()
+    ]
+    assert attacks == [None, None, "noise"]
