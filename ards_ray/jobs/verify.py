@@ -1,5 +1,7 @@
 """Whether a run directory is sound: files whole, every conversation once in each table, sums that agree."""
 
+import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,33 +10,43 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 from rich.console import Console
 
-from ards_ray import schema
 from ards_ray.config import Settings, to_dict
 from ards_ray.console import say
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import ANSWERS, RECORDED
-from ards_ray.methods.ards.clusters import CENTER, CENTROIDS
-from ards_ray.methods.ards.subgroups import MEMBERS, SUBGROUPS
+from ards_ray.methods.ranking import ranking_table
+from ards_ray.methods.registry import METHODS
 from ards_ray.mixture.summary import SUMMARY, summary_problem
-from ards_ray.mixture.write import FAILURES, mixture_url
+from ards_ray.mixture.write import mixture_url
 from ards_ray.report.evaluation import ANSWERS_FILE
-from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, THREADS, Part, RunDirectory, stage_of
+from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, THREADS, Part, RunDirectory
 from ards_ray.run.fields import fields_problem
 from ards_ray.run.fingerprint import fingerprint
 from ards_ray.run.progress import StageProgress
+from ards_ray.run.stage import is_current
 from ards_ray.run.state import RunState
-from ards_ray.signals.inputs import is_current
+from ards_ray.run.table import NoDetails, Table
+from ards_ray.signals.conversations import CONVERSATIONS
+from ards_ray.signals.failures import FAILURES, failed_rows
 from ards_ray.signals.read_vectors import scored_vectors
+from ards_ray.signals.registry import SIGNALS
+from ards_ray.signals.signal import FAILED, NONE, OK, Signal, SignalDetails
 
 CHUNK_BYTES = 1 << 22
 # The exponent of a number in half precision that is infinite or none.
 NOT_FINITE = 0x7C00
 _SECTIONS = {name: dict for name, value in to_dict(Settings()).items() if isinstance(value, dict)}
+_OF_SHARDS: Sequence[Table[Any]] = (CONVERSATIONS, *(signal.table for signal in SIGNALS.values()))
+TABLES: Sequence[Table[Any]] = (
+    *_OF_SHARDS,
+    *(table for method in METHODS.values() for table in method.tables),
+    *(ranking_table(name) for name in METHODS),
+    Table("answers", lambda width: RECORDED, NoDetails),
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,8 @@ def verify(url: str, console: Console) -> None:
     for problem in problems:
         say(console, f"{run.url}/{problem.path}: {problem.what}")
     answers = state.stages.get("answers")
-    finished = is_current(state, _parts(parts, "signals"), "mixture") and run.exists(SUMMARY)
+    mixtures = [name for name in state.stages if name.endswith("/mixture")]
+    finished = bool(mixtures) and all(_is_finished(run, state, name) for name in mixtures)
     if not finished and (answers is None or not answers.complete):
         say(console, "The run is not finished: the same command goes on with it.")
     if problems:
@@ -108,8 +121,27 @@ def find_problems(
 
 
 def _parts(parts: Sequence[Part], table: str) -> list[Part]:
-    """Those of a table, without what else lies beside them."""
+    """Those of a table in parts, without what else lies beside them."""
     return [part for part in parts if part.table == table and part.name.startswith("part-")]
+
+
+def _is_finished(run: RunDirectory, state: RunState, mixture: str) -> bool:
+    """Whether a method's mixture and its summary are there and up to date."""
+    return is_current(run, state, mixture) and run.exists(f"{posixpath.dirname(mixture)}/{SUMMARY}")
+
+
+def _owner(path: str) -> Table[Any] | None:
+    """The table that a file of the run belongs to; None for a file that is no table's."""
+    return next((table for table in TABLES if table.owns(path)), None)
+
+
+def _stage_of(path: str) -> str:
+    """The stage that writes a file of the run."""
+    folder = posixpath.dirname(path)
+    parts = folder.split("/")
+    if parts[0] == "methods" and (len(parts) == 2 or parts[2] in ("ranking", "mixture")):
+        return f"methods/{parts[1]}/mixture"
+    return folder or path.split(".")[0]
 
 
 def _stage_problems(state: RunState) -> Iterator[Problem]:
@@ -120,7 +152,7 @@ def _stage_problems(state: RunState) -> Iterator[Problem]:
 
 def _config_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
     """The settings, which are there before the first signals."""
-    if "signals" not in state.stages:
+    if not any(name.startswith(("signals/", "methods/")) for name in state.stages):
         return
     if not run.exists(CONFIG_FILE):
         yield Problem(CONFIG_FILE, "missing")
@@ -136,8 +168,9 @@ def _config_problems(run: RunDirectory, state: RunState) -> Iterator[Problem]:
 def _lost_entries(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
     """Files that complete stages have finished and that the manifest does not name any more."""
     listed = {part.path for part in parts}
+    counts = Counter(part.fingerprint for part in parts)
     for name, record in state.stages.items():
-        entries = sum(stage_of(path) == name for path in listed)
+        entries = counts[record.fingerprint]
         if not record.complete or entries == record.files:
             continue
         lost = sorted(_expected(run, name, parts) - listed)
@@ -150,22 +183,35 @@ def _lost_entries(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> 
 
 def _expected(run: RunDirectory, stage: str, parts: Sequence[Part]) -> set[str]:
     """Files that a stage must have finished, as far as the other files tell: the numbers of parts have no gaps."""
-    if stage in ("conversations", "signals"):
-        return _numbered(stage, parts, ("conversations", "signals"))
-    if stage in ("clusters", "scores"):
-        return _numbered(stage, parts, ("clusters", "scores")) | ({CENTROIDS} if stage == "clusters" else set())
-    if stage == "mixture":
+    if stage == "answers":
+        return {ANSWERS_FILE}
+    if stage.endswith("/mixture"):
+        folder = posixpath.dirname(stage)
         # A mixture in Parquet has no part for a corpus file of which nothing was chosen: gaps say nothing.
-        mixture = mixture_url(run, "methods/ards").removeprefix(f"{run.url}/")
-        return _numbered("information", parts, ("information",)) | ({mixture} if "." in mixture else set())
-    return {"subgroups": {SUBGROUPS, MEMBERS}, "answers": {ANSWERS_FILE}}.get(stage, set())
+        url = mixture_url(run, folder).removeprefix(f"{run.url}/")
+        files = set() if run.exists(f"{folder}/mixture") else {url}
+        return _numbered([ranking_table(folder.split("/")[1])], parts) | files
+    own = [table for table in TABLES if table.folder == stage]
+    numbered = [table for table in own if not table.name]
+    return {table.path(table.name) for table in own if table.name} | _numbered(numbered, parts)
 
 
-def _numbered(table: str, parts: Sequence[Part], alike: Sequence[str]) -> set[str]:
-    """Parts of a table up to the last of those tables that have parts of the same names."""
-    names = {part.name for other in alike for part in _parts(parts, other)}
-    last = max((int(name.removeprefix("part-")) for name in names), default=-1)
-    return {f"{table}/part-{number:05d}.parquet" for number in range(last + 1)}
+def _numbered(tables: Sequence[Table[Any]], parts: Sequence[Part]) -> set[str]:
+    """Parts of tables up to the last of those tables that have parts of the same names."""
+    found: set[str] = set()
+    for table in tables:
+        alike = {other.folder for other in TABLES if _alike(table, other)} | {table.folder}
+        names = {part.name for folder in alike for part in _parts(parts, folder)}
+        last = max((int(name.removeprefix("part-")) for name in names), default=-1)
+        found |= {table.path(f"part-{number:05d}") for number in range(last + 1)}
+    return found
+
+
+def _alike(one: Table[Any], other: Table[Any]) -> bool:
+    """Whether two tables have parts of the same names: shards, or groups of them."""
+    if one in _OF_SHARDS:
+        return other in _OF_SHARDS
+    return bool(one.rows_of) and one.rows_of == other.rows_of
 
 
 def _file_problems(run: RunDirectory, state: RunState, part: Part) -> Iterator[Problem]:
@@ -184,10 +230,11 @@ def _file_problems(run: RunDirectory, state: RunState, part: Part) -> Iterator[P
     if sha.hexdigest() != part.sha256:
         yield Problem(part.path, "its checksum is not the manifest's")
         return
-    stage = state.stages.get(stage_of(part.path))
+    name = _stage_of(part.path)
+    stage = state.stages.get(name)
     if stage is not None and stage.complete and part.fingerprint != stage.fingerprint:
-        yield Problem(part.path, f"made with other settings or inputs than the rest of {stage_of(part.path)}")
-    if part.path.endswith(".parquet") and not part.path.startswith("mixture/"):
+        yield Problem(part.path, f"made with other settings or inputs than the rest of {name}")
+    if part.path == ANSWERS_FILE or _owner(part.path) is not None:
         with run.open_table(part.path) as table:
             yield from _table_problems(part, table)
 
@@ -196,38 +243,19 @@ def _table_problems(part: Part, table: pq.ParquetFile) -> Iterator[Problem]:
     if table.metadata.num_rows != part.rows:
         yield Problem(part.path, f"{table.metadata.num_rows:,} rows, and the manifest says {part.rows:,}")
     found = table.schema_arrow
-    expected = _schema_of(part.path, found)
-    if expected is not None and not found.equals(expected):
+    widths = [field.type.list_size for field in found if pa.types.is_fixed_size_list(field.type)]
+    owner = _owner(part.path)
+    expected = ANSWERS if owner is None else owner.schema(widths[0] if widths else 0)
+    if not found.equals(expected):
         differing = sorted({field.name for field in [*found, *expected] if field not in found or field not in expected})
         yield Problem(part.path, f"not the schema of its table: {', '.join(differing) or 'the order of its columns'}")
 
 
-def _schema_of(path: str, found: pa.Schema) -> pa.Schema | None:
-    """The schema that a file must have; the length of vectors is its own."""
-    widths = [field.type.list_size for field in found if pa.types.is_fixed_size_list(field.type)]
-    width = widths[0] if widths else 0
-    if path == ANSWERS_FILE:
-        return ANSWERS
-    special = {CENTROIDS: schema.centroids, SUBGROUPS: schema.subgroups, MEMBERS: schema.members}
-    if path in special:
-        return special[path](width)
-    if path == CENTER:
-        return None
-    tables = {
-        "conversations": schema.CONVERSATIONS,
-        "signals": schema.signals(width),
-        "clusters": schema.CLUSTERS,
-        "scores": schema.SCORES,
-        "information": schema.INFORMATION,
-        "answers": RECORDED,
-    }
-    return tables[path.split("/")[0]]
-
-
 def _unlisted(run: RunDirectory, state: RunState, known: Set[str]) -> Iterator[Problem]:
     for path in sorted(run.sizes()):
-        stage = state.stages.get(stage_of(path))
-        if "/" in path and not path.split("/")[-1].startswith(".") and path not in known and stage and stage.complete:
+        stage = state.stages.get(_stage_of(path))
+        hidden = posixpath.basename(path).startswith(".")
+        if path.endswith(".parquet") and not hidden and path not in known and stage and stage.complete:
             yield Problem(path, "not in the manifest")
 
 
@@ -235,34 +263,51 @@ def _row_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> 
     """Every conversation once in conversations and in signals, every scored one once in what is made of signals."""
     if not _is_complete(state, "conversations"):
         return
-    conversations = _parts(parts, "conversations")
-    count = sum(part.rows for part in conversations)
+    count = sum(part.rows for part in _parts(parts, "conversations"))
+    everything = np.ones(count, dtype=bool)
     counts = _Rows("conversations", count)
     owners: dict[str, np.ndarray] = {}
-    for part in conversations:
+    for part in CONVERSATIONS.parts(run):
         owners[part.name] = run.read_table(part.path, ["row"])["row"].to_numpy()
         yield from counts.add(part.path, owners[part.name])
-    yield from counts.missing(np.ones(count, dtype=bool), True)
-    scored_parts = _parts(parts, "signals")
-    signals = _Rows("signals", count)
-    scored = np.zeros(count, dtype=bool)
-    for part in scored_parts:
-        table = run.read_table(part.path, ["row", "status", "error", "clean_loss", "content"])
-        rows = table["row"].to_numpy()
-        yield from signals.add(part.path, rows)
-        if not np.array_equal(np.sort(rows), np.sort(owners.get(part.name, np.empty(0)))):
-            yield Problem(part.path, "its rows are not those of the conversations part of its name")
-        yield from _signal_problems(run, part, table)
-        ok = pc.equal(table["status"], "ok").to_numpy()
-        scored[rows[ok & (rows >= 0) & (rows < count)]] = True
-    yield from signals.missing(np.ones(count, dtype=bool), _is_complete(state, "signals"))
-    for name, stage in (("clusters", "clusters"), ("scores", "scores"), ("information", "mixture")):
-        if not is_current(state, scored_parts, stage):
-            continue
-        found = _Rows(name, count)
-        for part in _parts(parts, name):
-            yield from found.add(part.path, run.read_table(part.path, ["row"])["row"].to_numpy())
-        yield from found.missing(scored, True)
+    yield from counts.missing(everything, True)
+    some_rows = {name for record in state.stages.values() for name in record.inputs.get("completes", ())}
+    with_signal: dict[str, np.ndarray] = {}
+    failed: dict[str, np.ndarray] = {}
+    for name, signal in SIGNALS.items():
+        folder = signal.table.folder
+        found = _Rows(folder, count)
+        with_signal[name], failed[name] = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+        whole = folder not in some_rows
+        for signal_part in signal.table.parts(run):
+            own = [field.name for field in signal.columns(0) if field.name != "vector"]
+            table = run.read_table(signal_part.path, ["row", "status", "error", *own])
+            rows = table["row"].to_numpy()
+            yield from found.add(signal_part.path, rows)
+            expected = owners.get(signal_part.name, np.empty(0, np.int64))
+            if not (np.array_equal(np.sort(rows), np.sort(expected)) if whole else np.isin(rows, expected).all()):
+                yield Problem(signal_part.path, "its rows are not those of the conversations part of its name")
+                continue
+            yield from _signal_problems(run, signal, signal_part, table)
+            status = np.array(table["status"].to_pylist(), dtype=object)
+            with_signal[name][rows[status == OK]] = True
+            failed[name][rows[status == FAILED]] = True
+        yield from found.missing(everything, whole and _is_complete(state, folder))
+    for table_of_rows in TABLES:
+        if table_of_rows.rows_of and is_current(run, state, table_of_rows.folder):
+            found = _Rows(table_of_rows.folder, count)
+            for part in _parts(parts, table_of_rows.folder):
+                yield from found.add(part.path, run.read_table(part.path, ["row"])["row"].to_numpy())
+            yield from found.missing(with_signal[table_of_rows.rows_of], True)
+    for name, record in state.stages.items():
+        if name.endswith("/mixture") and is_current(run, state, name):
+            ranking = ranking_table(name.split("/")[1])
+            found = _Rows(ranking.folder, count)
+            for part in _parts(parts, ranking.folder):
+                yield from found.add(part.path, run.read_table(part.path, ["row"])["row"].to_numpy())
+            used = [before.removeprefix("signals/") for before in record.inputs.get("after", {})]
+            lost = [failed[signal] for signal in used if signal in failed]
+            yield from found.missing(~np.any(lost, axis=0) if lost else everything, True)
 
 
 class _Rows:
@@ -292,26 +337,31 @@ class _Rows:
             yield Problem(self._table, f"{len(surplus):,} rows were not scored, the first is {surplus[0]}")
 
 
-def _signal_problems(run: RunDirectory, part: Part, table: pa.Table) -> Iterator[Problem]:
+def _signal_problems(
+    run: RunDirectory, signal: Signal, part: Part[SignalDetails], table: pa.Table
+) -> Iterator[Problem]:
     status = table["status"].to_pylist()
-    ok = np.array([state == "ok" for state in status], dtype=bool)
-    unknown = {*status} - {"ok", "failed"}
+    ok = np.array([state == OK for state in status], dtype=bool)
+    unknown = {*status} - {OK, FAILED, NONE}
     if unknown:
         yield Problem(part.path, f"unknown status {sorted(unknown)[0]!r}")
-    if (int(ok.sum()), int((~ok).sum())) != (part.details["ok"], part.details["failed"]):
+    counts = (status.count(OK), status.count(FAILED), status.count(NONE))
+    if counts != (part.details.ok, part.details.failed, part.details.none):
         yield Problem(part.path, "scored and failed rows are not as many as the manifest says")
         return
-    for column in ("clean_loss", "content"):
-        if (table[column].is_valid().to_numpy() != ok).any():
-            yield Problem(part.path, f"{column} is missing in a scored row, or stands in a failed one")
-    if (table["error"].is_valid().to_numpy() == ok).any():
-        yield Problem(part.path, "error is missing in a failed row, or stands in a scored one")
-    if not np.isfinite(table["clean_loss"].drop_null().to_numpy()).all():
-        yield Problem(part.path, "a loss is not finite")
-    for _, vectors in scored_vectors(run, part):
-        if (vectors.view(np.uint16) & NOT_FINITE == NOT_FINITE).any():
-            yield Problem(part.path, "a vector is not finite")
-            break
+    for field in signal.columns(0):
+        if field.name != "vector" and (table[field.name].is_valid().to_numpy() != ok).any():
+            yield Problem(part.path, f"{field.name} is missing in a row with the signal, or stands in another")
+        if pa.types.is_floating(field.type) and not np.isfinite(table[field.name].drop_null().to_numpy()).all():
+            yield Problem(part.path, f"{field.name} is not finite")
+    failed = np.array([state == FAILED for state in status], dtype=bool)
+    if (table["error"].is_valid().to_numpy() != failed).any():
+        yield Problem(part.path, "error is missing in a failed row, or stands in another")
+    if signal.has_vectors:
+        for _, vectors in scored_vectors(run, part):
+            if (vectors.view(np.uint16) & NOT_FINITE == NOT_FINITE).any():
+                yield Problem(part.path, "a vector is not finite")
+                break
 
 
 def _is_complete(state: RunState, stage: str) -> bool:
@@ -319,33 +369,36 @@ def _is_complete(state: RunState, stage: str) -> bool:
 
 
 def _sum_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
-    """Sums that agree with each other, of a run that is finished."""
-    signals = _parts(parts, "signals")
-    if not is_current(state, signals, "mixture") or not run.exists(SUMMARY):
-        return
-    summary = run.read_json(SUMMARY)
-    if problem := summary_problem(summary):
-        yield Problem(SUMMARY, f"damaged ({problem})")
-        return
-    information = run.read_columns(_parts(parts, "information"), ["member", "selected"])
-    mixture = [part for part in parts if part.table == "mixture"]
-    failures = next((part for part in parts if part.path == FAILURES), None)
-    found: dict[str, Any] = {
-        "conversations": sum(part.rows for part in _parts(parts, "conversations")),
-        "scored": sum(part.details["ok"] for part in signals),
-        "failed": sum(part.details["failed"] for part in signals),
-        "members": int(np.count_nonzero(information["member"].to_numpy())),
-        "selected": int(np.count_nonzero(information["selected"].to_numpy())),
-    }
-    for name, value in found.items():
-        if summary[name] != value:
-            yield Problem(SUMMARY, f"{name}: {summary[name]:,}, and the tables hold {value:,}")
-    if summary["scored"] + summary["failed"] != summary["conversations"]:
-        yield Problem(SUMMARY, "scored and failed are not all conversations")
-    if sum(part.rows for part in mixture) != found["selected"]:
-        yield Problem(mixture[0].path if mixture else "mixture", "not as many conversations as were selected")
-    if failures is None or failures.rows != found["failed"]:
-        yield Problem(FAILURES, "not as many lines as failed conversations")
-    weights = run.read_table(SUBGROUPS, ["weight"])["weight"].to_numpy()
-    if abs(weights.sum() - 1) > 1e-9:
-        yield Problem(SUBGROUPS, f"the weights add up to {weights.sum():.9f}, not to 1")
+    """Sums that agree with each other, of the methods that are finished."""
+    for name, record in state.stages.items():
+        if not name.endswith("/mixture") or not _is_finished(run, state, name):
+            continue
+        folder = posixpath.dirname(name)
+        path = f"{folder}/{SUMMARY}"
+        summary = run.read_json(path)
+        if problem := summary_problem(summary):
+            yield Problem(path, f"damaged ({problem})")
+            continue
+        ranking = run.read_columns(_parts(parts, f"{folder}/ranking"), ["selected"])
+        mixture = [part for part in parts if part.path.startswith(f"{folder}/mixture")]
+        signals = [
+            before.removeprefix("signals/") for before in record.inputs["after"] if before.startswith("signals/")
+        ]
+        count = sum(part.rows for part in _parts(parts, "conversations"))
+        failed = int(failed_rows(run, signals, count).sum())
+        found = {
+            "conversations": count,
+            "scored": count - failed,
+            "failed": failed,
+            "selected": int(np.count_nonzero(ranking["selected"].to_numpy())),
+        }
+        for key, value in found.items():
+            if summary[key] != value:
+                yield Problem(path, f"{key}: {summary[key]:,}, and the tables hold {value:,}")
+        if sum(part.rows for part in mixture) != found["selected"]:
+            yield Problem(mixture[0].path if mixture else folder, "not as many conversations as were selected")
+        lines = next((part.rows for part in parts if part.path == FAILURES), 0)
+        if lines < failed:
+            yield Problem(FAILURES, f"{lines:,} lines, and {failed:,} conversations failed")
+        for wrong, what in METHODS[summary["method"]].problems(run, summary):
+            yield Problem(wrong, what)

@@ -1,7 +1,7 @@
 """What a selection method is: signals that it wants, stages of arithmetic on tables, and at the end a ranking."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -12,7 +12,9 @@ from ards_ray.arrays.best import best
 from ards_ray.arrays.shares import largest_remainders
 from ards_ray.config import Settings
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, Stage
+from ards_ray.run.table import Table
 from ards_ray.signals.columns import read_by_row, tables
 from ards_ray.signals.conversations import CONVERSATIONS, corpus_formats
 from ards_ray.signals.failures import failed_rows
@@ -92,11 +94,13 @@ class Method(ABC):
         name: Its name, as `--method` takes it.
         version: Raised when its code changes its numbers.
         section: Its section of the settings, a frozen dataclass; None where it has none.
+        tables: The tables of its stages.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     section: ClassVar[type | None] = None
+    tables: ClassVar[Sequence[Table[Any]]] = ()
 
     def own(self, settings: Settings) -> Any:
         """The method's section of the settings."""
@@ -165,6 +169,15 @@ class Method(ABC):
     def summary(self, corpus: Corpus, ranking: Ranking) -> dict[str, Any]:
         """What it adds to summary.json."""
         return {}
+
+    def problems(self, run: RunDirectory, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What is wrong with its tables, as `ards-ray verify` tells it: paths, and what is wrong with each.
+
+        Args:
+            run: The run, whose files are whole.
+            summary: The content of the method's summary.json.
+        """
+        yield from ()
 
 
 def take_best(selected: np.ndarray, ranking: Ranking, where: np.ndarray, size: int) -> None:

@@ -83,6 +83,7 @@ class Stage:
             "stage": self.name,
             "version": self.version,
             "after": {name: stamp_of(job.run, job.state, name) for name in self.after},
+            **({"completes": list(self.completes)} if self.completes else {}),
             **self.depends(job.settings),
             **self.extra,
         }

@@ -20,17 +20,26 @@ class NoDetails:
 
 @dataclass(frozen=True)
 class Table(Generic[Details]):
-    """A table, in the parts `FOLDER/part-00000.parquet` and so on, or a single file of that folder.
+    """A table: the parts `FOLDER/part-00000.parquet` and so on, or a single file of that folder.
 
     Attributes:
         folder: Its folder in the run.
         schema: Its schema, given the length of its vectors; that of other tables does not depend on it.
         details: A dataclass of plain values: what the manifest notes of each part, so that the part stays closed.
+        name: Name of its single file; empty for a table in parts.
+        rows_of: The signal whose rows it has, those with the signal; empty where it has others.
     """
 
     folder: str
     schema: Callable[[int], pa.Schema]
     details: type[Details]
+    name: str = ""
+    rows_of: str = ""
+
+    def owns(self, path: str) -> bool:
+        """Whether a file of the run belongs to the table."""
+        folder, _, file = path.rpartition("/")
+        return folder == self.folder and (file == f"{self.name}.parquet" if self.name else file.startswith("part-"))
 
     def path(self, name: str) -> str:
         """Path of the part of a name."""

@@ -55,8 +55,8 @@ CANDIDATES = Table(
         ]
     ),
     NoDetails,
+    "candidates",
 )
-CANDIDATES_NAME = "part-00000"
 
 
 def attack_settings(settings: Settings) -> Mapping[str, Any]:
@@ -122,7 +122,7 @@ def write_candidates(job: Job, stage: str) -> None:
     for shard, row in zip(shards[order].tolist(), rows[order].tolist(), strict=True):
         wanted.setdefault(shard, []).append(row)
     compute_rows(job, CORRUPTED.name, {shard: wanted[shard] for shard in sorted(wanted)})
-    CANDIDATES.write(run, CANDIDATES_NAME, table, stage, started, NoDetails())
+    CANDIDATES.write(run, CANDIDATES.name, table, stage, started, NoDetails())
 
 
 def _draw(job: Job) -> Iterator[tuple[str, np.ndarray]]:
@@ -159,7 +159,7 @@ def _shards_of(run: RunDirectory, rows: np.ndarray) -> np.ndarray:
 
 def candidate_losses(run: RunDirectory, size: int) -> dict[str, np.ndarray]:
     """Corrupted losses, float32 [size], and whether the answers were right, bool [size], of the candidates alone."""
-    chosen = CANDIDATES.read(run, CANDIDATES_NAME)
+    chosen = CANDIDATES.read(run, CANDIDATES.name)
     drawn = np.zeros(size, dtype=bool)
     drawn[chosen["row"].to_numpy()] = True
     shards = set(chosen["shard"].to_pylist())

@@ -39,8 +39,9 @@ CLUSTERS = Table(
         ]
     ),
     NoDetails,
+    rows_of="vectors",
 )
-_CENTROIDS = Table(
+CENTROIDS = Table(
     CLUSTERS_FOLDER,
     lambda width: pa.schema(
         [
@@ -50,10 +51,12 @@ _CENTROIDS = Table(
         ]
     ),
     NoDetails,
+    "centroids",
 )
-_CENTER = Table(CLUSTERS_FOLDER, lambda width: pa.schema([("center", pa.list_(pa.float32(), width))]), NoDetails)
+CENTER = Table(
+    CLUSTERS_FOLDER, lambda width: pa.schema([("center", pa.list_(pa.float32(), width))]), NoDetails, "center"
+)
 LOSSES = ("corrupted_loss", "corrupted_correct")
-CENTROIDS_NAME, CENTER_NAME = "centroids", "center"
 
 
 def asks_corrupted(settings: Settings) -> bool:
@@ -136,14 +139,14 @@ def write_centroids(
             pa.array([index for _, index, _ in rows], type=pa.int16()),
             schema.vector_column(np.array([row for _, _, row in rows], dtype=np.float32).reshape(-1, width), width),
         ],
-        schema=_CENTROIDS.schema(width),
+        schema=CENTROIDS.schema(width),
     )
-    _CENTROIDS.write(run, CENTROIDS_NAME, table, stage, started, NoDetails())
+    CENTROIDS.write(run, CENTROIDS.name, table, stage, started, NoDetails())
 
 
 def read_centroids(run: RunDirectory) -> dict[str, np.ndarray]:
     """float32 [k, d] for each format."""
-    table = _CENTROIDS.read(run, CENTROIDS_NAME)
+    table = CENTROIDS.read(run, CENTROIDS.name)
     formats = np.array(table["format"].to_pylist(), dtype=object)
     vectors = schema.vectors_of(table["centroid"])
     return {name: vectors[formats == name] for name in FORMATS if name in formats}
@@ -152,12 +155,12 @@ def read_centroids(run: RunDirectory) -> dict[str, np.ndarray]:
 def write_center(run: RunDirectory, center: np.ndarray, stage: str, started: float) -> None:
     """Write the corpus's mean unit vector, float32 [d]."""
     table = pa.table({"center": schema.vector_column(center.astype(np.float32)[None], len(center))})
-    _CENTER.write(run, CENTER_NAME, table, stage, started, NoDetails())
+    CENTER.write(run, CENTER.name, table, stage, started, NoDetails())
 
 
 def read_center(run: RunDirectory, settings: Settings) -> np.ndarray | None:
     """The corpus's mean unit vector, float32 [d], where vectors are centred."""
-    return schema.vectors_of(_CENTER.read(run, CENTER_NAME)["center"])[0] if settings.vectors.center else None
+    return schema.vectors_of(CENTER.read(run, CENTER.name)["center"])[0] if settings.vectors.center else None
 
 
 def write_clusters(job: Job, stage: str, attacked: Iterable[str]) -> None:

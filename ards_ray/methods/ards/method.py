@@ -1,6 +1,6 @@
 """ARDS: the conversations most alike to those whose loss moves most under attack."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,14 +10,18 @@ from ards_ray.config import Settings
 from ards_ray.corpus.formats import FORMATS
 from ards_ray.errors import SettingsError
 from ards_ray.methods.ards.candidates import (
+    CANDIDATES,
     CANDIDATES_FOLDER,
     CORRUPTIBLE_FOLDER,
+    CORRUPTIBLE_TABLE,
     attack_settings,
     corruptible_formats,
     write_candidates,
     write_corruptible,
 )
 from ards_ray.methods.ards.clusters import (
+    CENTER,
+    CENTROIDS,
     CLUSTERS,
     CLUSTERS_FOLDER,
     asks_corrupted,
@@ -31,13 +35,12 @@ from ards_ray.methods.ards.scores import SCORES, SCORES_FOLDER, write_scores
 from ards_ray.methods.ards.similarity import mean_cosines
 from ards_ray.methods.ards.subgroups import (
     MEMBERS,
-    MEMBERS_NAME,
     SUBGROUPS,
     SUBGROUPS_FOLDER,
-    SUBGROUPS_NAME,
     write_subgroups,
 )
 from ards_ray.methods.method import Corpus, Method, Ranking
+from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, Stage
 from ards_ray.signals.columns import read_by_row
 from ards_ray.signals.conversations import CONVERSATIONS, attack_on
@@ -48,6 +51,7 @@ class Ards(Method):
     """ARDS (NeurIPS 2025). Its settings are the sections attacks, subgroups, vectors and score."""
 
     name = "ards"
+    tables = (CORRUPTIBLE_TABLE, CLUSTERS, CENTROIDS, CENTER, CANDIDATES, SUBGROUPS, MEMBERS, SCORES)
 
     def signals(self, settings: Settings) -> Sequence[str]:
         """See `Method.signals`."""
@@ -109,7 +113,7 @@ class Ards(Method):
         eligible = ~corpus.failed
         if settings.mixture.exclude_members:
             eligible &= ~self._members(corpus)
-        names = SUBGROUPS.read(run, SUBGROUPS_NAME, ["subgroup"])["subgroup"].to_pylist()
+        names = SUBGROUPS.read(run, SUBGROUPS.name, ["subgroup"])["subgroup"].to_pylist()
         of_cluster = _subgroup_of_cluster(names, int(columns["cluster"].max(initial=-1)) + 1)
         return Ranking(score, eligible, of_cluster[columns["format"], columns["cluster"]], names)
 
@@ -119,15 +123,25 @@ class Ards(Method):
         columns = ["subgroup", "format", "size", "members", "loss", "weight"]
         return {
             "members": int(self._members(corpus).sum()),
-            "subgroups": SUBGROUPS.read(run, SUBGROUPS_NAME, columns).to_pylist(),
+            "subgroups": SUBGROUPS.read(run, SUBGROUPS.name, columns).to_pylist(),
             "mean_cosine": mean_cosines(run, corpus.job.settings),
         }
+
+    def problems(self, run: RunDirectory, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See `Method.problems`."""
+        columns = SUBGROUPS.read(run, SUBGROUPS.name, ["weight", "members"])
+        total = columns["weight"].to_numpy().sum()
+        if abs(total - 1) > 1e-9:
+            yield SUBGROUPS.path(SUBGROUPS.name), f"the weights add up to {total:.9f}, not to 1"
+        members = MEMBERS.read(run, MEMBERS.name, ["row"]).num_rows
+        if sum(columns["members"].to_pylist()) != members:
+            yield SUBGROUPS.path(SUBGROUPS.name), f"its subgroups do not have the {members:,} members of the table"
 
     def _members(self, corpus: Corpus) -> np.ndarray:
         """Which conversations are members of subgroups, bool [conversations]."""
         members = np.zeros(corpus.size, dtype=bool)
         if corpus.job.settings.subgroups.run is None:
-            members[MEMBERS.read(corpus.job.run, MEMBERS_NAME, ["row"])["row"].to_numpy()] = True
+            members[MEMBERS.read(corpus.job.run, MEMBERS.name, ["row"])["row"].to_numpy()] = True
         return members
 
 

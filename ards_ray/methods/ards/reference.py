@@ -15,7 +15,7 @@ from ards_ray.methods.ards.clusters import (
     write_center,
     write_centroids,
 )
-from ards_ray.methods.ards.subgroups import MEMBERS, MEMBERS_NAME, SUBGROUPS, SUBGROUPS_FOLDER, SUBGROUPS_NAME
+from ards_ray.methods.ards.subgroups import MEMBERS, SUBGROUPS, SUBGROUPS_FOLDER
 from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import changes
 from ards_ray.run.stage import Job, is_current
@@ -98,6 +98,6 @@ def take_clusters(job: Job, stage: str) -> None:
 def take_subgroups(job: Job, stage: str) -> None:
     """Take over the subgroups and their members, whose rows are those of the other corpus."""
     source = RunDirectory(str(job.settings.subgroups.run))
-    for table, name in ((MEMBERS, MEMBERS_NAME), (SUBGROUPS, SUBGROUPS_NAME)):
+    for table in (MEMBERS, SUBGROUPS):
         started = monotonic()
-        table.write(job.run, name, table.read(source, name), stage, started, NoDetails())
+        table.write(job.run, table.name, table.read(source, table.name), stage, started, NoDetails())

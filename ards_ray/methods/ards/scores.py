@@ -22,6 +22,7 @@ SCORES = Table(
         [pa.field("row", pa.int64(), nullable=False), pa.field("score", pa.float32(), nullable=False)]
     ),
     NoDetails,
+    rows_of="vectors",
 )
 
 

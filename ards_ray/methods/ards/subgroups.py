@@ -31,7 +31,6 @@ from ards_ray.signals.vectors import VECTORS
 from ards_ray.signals.work import SignalWork
 
 SUBGROUPS_FOLDER = "methods/ards/subgroups"
-SUBGROUPS_NAME, MEMBERS_NAME = "subgroups", "members"
 SUBGROUPS = Table(
     SUBGROUPS_FOLDER,
     lambda width: pa.schema(
@@ -47,6 +46,7 @@ SUBGROUPS = Table(
         ]
     ),
     NoDetails,
+    "subgroups",
 )
 MEMBERS = Table(
     SUBGROUPS_FOLDER,
@@ -63,6 +63,7 @@ MEMBERS = Table(
         ]
     ),
     NoDetails,
+    "members",
 )
 
 
@@ -243,7 +244,7 @@ def _write(
     )
     weights = difficulty_weights(losses, settings.score.temperature)
     members = [_members(item, vectors, corrupted_vectors, width) for item in subgroups]
-    MEMBERS.write(run, MEMBERS_NAME, pa.concat_tables(members).combine_chunks(), stage, started, NoDetails())
+    MEMBERS.write(run, MEMBERS.name, pa.concat_tables(members).combine_chunks(), stage, started, NoDetails())
     means = [mean_member(member_vectors(schema.vectors_of(table["vector"]), center)) for table in members]
     missing = pa.array([item.cluster is None for item in subgroups], type=pa.bool_())
     centres = [
@@ -263,7 +264,7 @@ def _write(
         ],
         schema=SUBGROUPS.schema(width),
     )
-    SUBGROUPS.write(run, SUBGROUPS_NAME, table, stage, started, NoDetails())
+    SUBGROUPS.write(run, SUBGROUPS.name, table, stage, started, NoDetails())
 
 
 def _members(
@@ -297,12 +298,12 @@ def _members(
 
 def read_reference(run: RunDirectory, settings: Settings) -> ReferenceSubgroups:
     """The subgroups of a run, as the corpus is scored against them."""
-    subgroups = SUBGROUPS.read(run, SUBGROUPS_NAME, ["subgroup", "weight", "members", "mean_member"])
+    subgroups = SUBGROUPS.read(run, SUBGROUPS.name, ["subgroup", "weight", "members", "mean_member"])
     center = read_center(run, settings)
     means = schema.vectors_of(subgroups["mean_member"])
     members = np.empty((0, means.shape[1]), dtype=np.float32)
     if settings.score.similarity == "max":
-        members = member_vectors(schema.vectors_of(MEMBERS.read(run, MEMBERS_NAME, ["vector"])["vector"]), center)
+        members = member_vectors(schema.vectors_of(MEMBERS.read(run, MEMBERS.name, ["vector"])["vector"]), center)
     return ReferenceSubgroups(
         weights=subgroups["weight"].to_numpy(),
         mean_members=means,
