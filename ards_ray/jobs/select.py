@@ -35,7 +35,7 @@ from ards_ray.signals.failures import example_failure, failure_reasons, write_fa
 from ards_ray.signals.image_files import changed_shards
 from ards_ray.signals.inputs import signal_inputs
 from ards_ray.signals.registry import SIGNALS
-from ards_ray.signals.reuse import usable_signals
+from ards_ray.signals.reuse import other_run, usable_signals
 from ards_ray.validation import check_settings
 
 
@@ -172,13 +172,14 @@ def _state(run: RunDirectory, fresh: bool) -> RunState:
 
 def _check_reuse(job: Job, signals: Sequence[str]) -> None:
     """Before any work: that there are signals to be taken over, and which are not."""
-    other = RunDirectory(str(job.settings.runtime.reuse))
-    if other.url == job.run.url:
-        raise SettingsError(f"runtime.reuse: {other.url} is the output itself; name another output")
+    url = str(job.settings.runtime.reuse)
+    if url == job.run.url:
+        raise SettingsError(f"runtime.reuse: {url} is the output itself; name another output")
+    other = other_run(url)
     usable = usable_signals(other, {name: signal_inputs(SIGNALS[name], job) for name in signals})
     others = [name for name in signals if name not in usable]
     if others:
-        say(job.console, f"{other.url}: {', '.join(usable)} are taken over; {', '.join(others)} are computed.")
+        say(job.console, f"{url}: {', '.join(usable)} are taken over; {', '.join(others)} are computed.")
 
 
 def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
