@@ -25,6 +25,7 @@ from ards_ray.methods.ards.clusters import (
     CLUSTERS,
     CLUSTERS_FOLDER,
     asks_corrupted,
+    clusters_of_formats,
     draws_candidates,
     total,
     write_clusters,
@@ -39,7 +40,7 @@ from ards_ray.methods.ards.subgroups import (
     SUBGROUPS_FOLDER,
     write_subgroups,
 )
-from ards_ray.methods.method import Corpus, Method, Ranking
+from ards_ray.methods.method import Corpus, Counts, Method, Ranking
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, Stage
 from ards_ray.signals.columns import read_by_row
@@ -60,6 +61,18 @@ class Ards(Method):
     def signals_of_some(self, settings: Settings) -> Sequence[str]:
         """See `Method.signals_of_some`."""
         return ("corrupted",) if draws_candidates(settings) else ()
+
+    def reads(self, settings: Settings, counts: Counts) -> dict[str, int]:
+        """See `Method.reads`."""
+        found = super().reads(settings, counts)
+        drawn = settings.subgroups.candidates
+        if draws_candidates(settings) and drawn != "all":
+            clusters = clusters_of_formats(counts.formats, counts.corruptible, settings)
+            most = {name: k * drawn for name, k in clusters.items()}
+            of_formats = (min(counts.corruptible[name], count) for name, count in most.items())
+            whole = min(sum(counts.corruptible.values()), drawn)
+            found["corrupted"] = sum(of_formats) if settings.subgroups.cluster else whole
+        return found
 
     def check(self, job: Job) -> None:
         """See `Method.check`."""
