@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ards_ray.corpus.readers import Entry, embedded_row
-from ards_ray.schema import CONVERSATIONS
+from ards_ray.corpus.table import CONVERSATIONS
 
 # Hash ranges. One of them at a time is sorted, so about a 128th of the corpus is what must fit in memory, twice.
 # Their files are open together, and some systems allow a process 256 of them.

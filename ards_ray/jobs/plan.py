@@ -12,6 +12,7 @@ from ards_ray.config import Settings
 from ards_ray.console import say, table_of
 from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row, read_corpus
+from ards_ray.corruption.attack import attack_on
 from ards_ray.jobs.resolve import with_absolute_paths
 from ards_ray.methods.method import Counts
 from ards_ray.methods.registry import methods_of
@@ -20,7 +21,6 @@ from ards_ray.models.checkpoint import checkpoint_folder
 from ards_ray.models.family import load_inputs
 from ards_ray.models.loading import check_proxy
 from ards_ray.run.progress import StageProgress
-from ards_ray.signals.conversations import attack_on
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.storage.location import locate
 from ards_ray.validation import check_settings

@@ -10,6 +10,8 @@ from rich.console import Console
 from ards_ray.config import Settings
 from ards_ray.console import print_failures, printable, say
 from ards_ray.corpus.sources.registry import open_corpus
+from ards_ray.corpus.stage import conversations_inputs, ensure_conversations
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError, RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.methods.method import Corpus, Method
@@ -29,8 +31,6 @@ from ards_ray.run.stage import Job, perform
 from ards_ray.run.state import RunState, start_over
 from ards_ray.run.workers import OpenWorkers
 from ards_ray.signals.compute import compute_signals
-from ards_ray.signals.conversations import CONVERSATIONS
-from ards_ray.signals.conversations_stage import conversations_inputs, ensure_conversations
 from ards_ray.signals.failures import example_failure, failure_reasons, write_failures
 from ards_ray.signals.image_files import changed_shards
 from ards_ray.signals.inputs import signal_inputs

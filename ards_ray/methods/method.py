@@ -11,14 +11,14 @@ import numpy as np
 from ards_ray.arrays.best import best
 from ards_ray.arrays.shares import largest_remainders
 from ards_ray.config import Settings
+from ards_ray.corpus.columns import read_by_row, tables
+from ards_ray.corpus.folders import source_folders
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import CONVERSATIONS, corpus_formats
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, Stage
 from ards_ray.run.table import Table
-from ards_ray.signals.columns import read_by_row, tables
-from ards_ray.signals.conversations import CONVERSATIONS, corpus_formats
 from ards_ray.signals.failures import failed_rows
-from ards_ray.signals.folders import source_folders
 from ards_ray.signals.registry import SIGNALS
 
 
@@ -83,7 +83,7 @@ class Corpus:
     def formats(self) -> np.ndarray:
         """The format of each conversation, int8 [conversations], as an index into `FORMATS`."""
         run = self.job.run
-        return read_by_row(run, CONVERSATIONS.parts(run), ["format"], self.size)["format"]
+        return read_by_row(run, CONVERSATIONS, ["format"], self.size)["format"]
 
     @cached_property
     def folders(self) -> tuple[np.ndarray, list[str]]:

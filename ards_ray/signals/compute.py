@@ -5,12 +5,12 @@ from contextlib import ExitStack
 
 from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fingerprint import fingerprint
 from ards_ray.run.stage import Job
 from ards_ray.run.workers import Wanted
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.inputs import signal_inputs
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.reuse import earlier_signals, other_run, usable_signals

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ards_ray.corpus import shards
 from ards_ray.corpus.readers import Entry
 from ards_ray.corpus.shards import shard_corpus
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import CorpusError
-from ards_ray.schema import CONVERSATIONS
 
 
 def corpus(images: list[str | None]) -> list[Entry]:

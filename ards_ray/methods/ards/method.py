@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from ards_ray.config import Settings
+from ards_ray.corpus.columns import read_by_row
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import CONVERSATIONS
+from ards_ray.corruption.attack import attack_on
 from ards_ray.errors import SettingsError
 from ards_ray.methods.ards.candidates import (
     CANDIDATES,
     CANDIDATES_FOLDER,
+    CORRUPTIBLE,
     CORRUPTIBLE_FOLDER,
-    CORRUPTIBLE_TABLE,
     attack_settings,
     corruptible_formats,
     write_candidates,
@@ -43,8 +46,6 @@ from ards_ray.methods.ards.subgroups import (
 from ards_ray.methods.method import Corpus, Counts, Method, Ranking
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, Stage
-from ards_ray.signals.columns import read_by_row
-from ards_ray.signals.conversations import CONVERSATIONS, attack_on
 from ards_ray.signals.corrupted import CORRUPTED
 
 
@@ -52,7 +53,7 @@ class Ards(Method):
     """ARDS (NeurIPS 2025). Its settings are the sections attacks, subgroups, vectors and score."""
 
     name = "ards"
-    tables = (CORRUPTIBLE_TABLE, CLUSTERS, CENTROIDS, CENTER, CANDIDATES, SUBGROUPS, MEMBERS, SCORES)
+    tables = (CORRUPTIBLE, CLUSTERS, CENTROIDS, CENTER, CANDIDATES, SUBGROUPS, MEMBERS, SCORES)
 
     def signals(self, settings: Settings) -> Sequence[str]:
         """See `Method.signals`."""
@@ -121,8 +122,8 @@ class Ards(Method):
     def rank(self, corpus: Corpus) -> Ranking:
         """See `Method.rank`."""
         run, settings = corpus.job.run, corpus.job.settings
-        score = read_by_row(run, SCORES.parts(run), ["score"], corpus.size)["score"]
-        columns = read_by_row(run, CLUSTERS.parts(run), ["format", "cluster"], corpus.size)
+        score = read_by_row(run, SCORES, ["score"], corpus.size)["score"]
+        columns = read_by_row(run, CLUSTERS, ["format", "cluster"], corpus.size)
         eligible = ~corpus.failed
         if settings.mixture.exclude_members:
             eligible &= ~self._members(corpus)
