@@ -58,7 +58,7 @@ class ProxyActor:
         count = write_scored(self._run, self._settings, shard, scored, self._width, self._stage, started)
         return {"name": shard.name, "conversations": count, "failure": b""}
 
-    def score_alone(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
+    def score_rows(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
         """Some rows of a shard, made ready and scored in this process, as rows of the signals table; and the splits.
 
         Raises:
@@ -70,7 +70,7 @@ class ProxyActor:
         scored = self._scored(shard)
         return signals_of(shard, scored, self._width), scored.splits
 
-    def place(self) -> tuple[str, int]:
+    def load(self) -> tuple[str, int]:
         """The node it is on and the width of its vectors, once the proxy is loaded.
 
         Raises:

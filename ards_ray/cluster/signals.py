@@ -11,7 +11,7 @@ from ards_ray.cluster.failure import DEATHS, packed, unpacked
 from ards_ray.cluster.parts import shared_once
 from ards_ray.cluster.preflight import check_images_here
 from ards_ray.cluster.proxy_actor import ProxyActor
-from ards_ray.cluster.resources import Workers
+from ards_ray.cluster.resources import Pool
 from ards_ray.cluster.session import forestall_restart_warning
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
@@ -36,7 +36,7 @@ def score_shards(
     settings: Settings,
     shards: Mapping[str, Sequence[int] | None],
     total: int,
-    workers: Workers,
+    workers: Pool,
     model: str,
     stage: str,
     earlier: Earlier | None,
@@ -99,7 +99,7 @@ def _pipeline(
     run: RunDirectory,
     settings: Settings,
     shards: Mapping[str, Sequence[int] | None],
-    workers: Workers,
+    workers: Pool,
     model: str,
     stage: str,
     earlier: Earlier | None,

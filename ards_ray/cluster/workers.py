@@ -6,13 +6,13 @@ from typing import Any
 
 import ray
 
-from ards_ray.cluster.alone import LoneProxy, score_alone
 from ards_ray.cluster.failure import known_cause
 from ards_ray.cluster.parts import map_parts
 from ards_ray.cluster.preflight import check_images_here, check_nodes
 from ards_ray.cluster.resources import plan_workers, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.cluster.signals import score_shards
+from ards_ray.cluster.suspects import score_suspects
 from ards_ray.config import ProxySettings, Settings
 from ards_ray.run.directory import RunDirectory
 from ards_ray.signals.reuse import Earlier
@@ -62,12 +62,8 @@ class RayWorkers:
         for row in score_shards(run, settings, left, total, workers, model, stage, earlier, images):
             del left[row["name"]]
             yield row
-        with LoneProxy(run, settings, workers, model, stage, images) as proxy:
-            for name, rows in left.items():
-                self._say(f"{name}: the process that scored it died; it is scored alone.")
-                row = score_alone(proxy, name, rows or _rows(run, name))
-                self._say(f"{name}: {row['killed']} of its conversations kill the process that scores them.")
-                yield row
+        suspects = {name: rows or _rows(run, name) for name, rows in left.items()}
+        yield from score_suspects(run, settings, suspects, workers, model, stage, images, self._say)
 
     def with_proxy(self, function: Callable[..., Any], settings: Settings, images: Sequence[str], *rest: Any) -> Any:
         """See `Workers.with_proxy`.

@@ -32,8 +32,8 @@ from ards_ray.models.loading import check_proxy
 from ards_ray.run.config import write_config
 from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
-from ards_ray.run.lease import hold_lease
-from ards_ray.run.state import RunState, start_over
+from ards_ray.run.opening import open_run
+from ards_ray.run.state import start_over
 from ards_ray.signals import inputs
 from ards_ray.signals.image_files import images_changed
 from ards_ray.signals.reuse import check_earlier
@@ -88,17 +88,12 @@ def select(
     load_inputs(folder)
     check_proxy(folder, settings.proxy)
     digests = [inputs.corpus_digest(file) for file in settings.corpus.files]
-    run = RunDirectory(str(settings.output))
-    run.prepare()
+    tell = partial(say, console)
     with (
-        hold_lease(run, partial(say, console)),
-        (open_workers or _ray())(settings.proxy, partial(say, console)) as workers,
+        open_run(str(settings.output), "selection", fresh, tell) as opened,
+        (open_workers or _ray())(settings.proxy, tell) as workers,
     ):
-        if run.exists("answers"):
-            raise SettingsError(f"{run.url}: the output holds an evaluation; name another")
-        state = RunState(run, fresh)
-        if not fresh:
-            _clean_up(run, state, console)
+        run, state = opened.directory, opened.state
         settings = resolve_auto(settings, state, workers)
         job = Job(run, settings, state, console, checkpoint_digest(folder), workers)
         conversation_inputs = inputs.conversations_inputs(settings, digests)
@@ -138,16 +133,6 @@ def _check_other_runs(job: Job) -> None:
         job.reference = TakenSubgroups(source, reference_stamp(source, job.settings, signals))
     if job.settings.runtime.reuse is not None:
         check_earlier(RunDirectory(job.settings.runtime.reuse), signals)
-
-
-def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
-    """Remove what killed writers left, and have made again what was finished and is not whole any more."""
-    for part, problem in run.sweep():
-        say(console, f"{run.url}/{part.path}: {problem}; it is made again.")
-        state.reopen(part.fingerprint)
-        run.drop(part)
-    for stage in state.reopen_incomplete():
-        say(console, f"{run.url}: files of {stage} are gone from the manifest; they are made again.")
 
 
 def _refuse_changes(job: Job, conversation_inputs: Inputs) -> Sequence[Part]:
