@@ -32,7 +32,7 @@ from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, Evaluated, R
 from ards_ray.run.config import write_config
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fingerprint import fingerprint
-from ards_ray.run.opening import open_run
+from ards_ray.run.opening import OpenRun, open_run
 from ards_ray.run.progress import StageProgress
 from ards_ray.run.state import RunState, start_over
 from ards_ray.storage.location import locate
@@ -95,7 +95,7 @@ def evaluate(
     ):
         run, state = opened.directory, opened.state
         model = checkpoint_digest(folder)
-        settings = _resolved(settings, state, workers)
+        settings = _resolved(settings, opened, workers)
         basis = _basis(settings, model)
         _refuse_changes(run, state, basis)
         workers.check(run, settings, model)
@@ -118,9 +118,10 @@ def evaluate(
         results = [_result(examination, reads[examination.benchmark]) for examination in queue.examinations]
         table = to_table([row for examination in queue.examinations for row in examination.answers()])
         files = {NOT_EVALUATED: _not_evaluated(results), **summary_files(results, _described(settings))}
-        if worked or not _is_written(run, table, files):
+        if not worked and not _is_written(run, table, files):
             worked = True
             state.start("answers", basis)
+        if worked:
             run.write_table(ANSWERS_FILE, table, stage, started)
             for name, content in files.items():
                 run.write_bytes(name, content)
@@ -135,9 +136,9 @@ def _ray() -> OpenWorkers:
     return ray_replicas
 
 
-def _resolved(settings: EvaluationSettings, state: RunState, workers: Workers) -> EvaluationSettings:
-    """Device and dtype for `auto`: those that the run was started with, else those of the workers."""
-    before = state.stages.get("answers")
+def _resolved(settings: EvaluationSettings, opened: OpenRun, workers: Workers) -> EvaluationSettings:
+    """Device and dtype for `auto`: those of the answers that the run has, else those of the workers."""
+    before = opened.state.stages.get("answers") if opened.directory.parts("answers") else None
     device, dtype = (before.inputs["device"], before.inputs["dtype"]) if before else workers.device()
     resolved: Any = {
         "device": device if settings.device == "auto" else settings.device,
