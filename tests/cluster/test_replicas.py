@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -127,6 +128,31 @@ def test_processes_that_die_of_everything_end_the_job(
     monkeypatch.setattr(replicas, "Replica", replica(lambda prompt: True, loads))
     with pytest.raises(ArdsError, match=f"died {times} times"):
         examined(20)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_processes_that_die_with_their_node(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int
+) -> None:
+    """Questions would be given up because a node was taken away; or a job would wear out one node after the other."""
+    died = [tmp_path / str(number) for number in range(times)]
+
+    def is_deadly(prompt: str) -> bool:
+        left = next((mark for mark in died if not mark.exists()), None)
+        if "Question 3?" in prompt and left is not None:
+            left.touch()
+            return True
+        return False
+
+    monkeypatch.setattr(isolate, "is_alive", lambda node: False)
+    monkeypatch.setattr(replicas, "Replica", replica(is_deadly))
+    if times < isolate.NODES_LOST:
+        examination, _ = examined(4)
+        assert examination.failed() == []
+        assert len({row.question for row in examination.answers()}) == 4
+    else:
+        with pytest.raises(ArdsError, match="was lost with its node 3 times in a row"):
+            examined(4)
 
 
 def test_nothing_to_ask_starts_nothing(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
