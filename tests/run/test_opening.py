@@ -86,12 +86,14 @@ def test_parts_that_are_gone_with_their_entry_are_made_again(tmp_path: Path, kin
 def test_fresh_reads_and_removes_nothing(tmp_path: Path) -> None:
     """A run that is damaged could not be thrown away; a slip beside --fresh would throw a good one away."""
     run = made(tmp_path, "selection")
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(ArdsError, match=r"run\.json"), open_run(run.url, "selection", fresh=False, say=print):
+    (tmp_path / "conversations" / "part-00002.parquet").write_bytes(b"PAR1")
+    for damaged in (tmp_path / "run.json", tmp_path / "manifest" / "conversations-part-00000.json"):
+        damaged.write_text("{")
+    with pytest.raises(ArdsError, match="not valid JSON"), open_run(run.url, "selection", fresh=False, say=print):
         pass
     with open_run(run.url, "selection", fresh=True, say=print) as opened:
         assert opened.state.stages == {}
-        assert len(run.parts("conversations")) == 2
+    assert len(list((tmp_path / "conversations").iterdir())) == 3
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
