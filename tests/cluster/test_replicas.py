@@ -130,7 +130,7 @@ def test_processes_that_die_of_everything_end_the_job(
         examined(20)
 
 
-@pytest.mark.parametrize("times", [2, 3])
+@pytest.mark.parametrize("times", [2, 100])
 def test_processes_that_die_with_their_node(
     local_ray: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int
 ) -> None:
