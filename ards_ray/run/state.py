@@ -73,10 +73,13 @@ class RunState:
         return stamp
 
     def finish(self, stage: str, seconds: float) -> None:
+        """Note that a stage is complete, and gather the entries of its tables."""
         record = self.stages[stage]
         seconds = round(record.seconds + seconds, 3)
-        files = self._counts()[record.fingerprint]
-        self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, files)
+        finished = [part for part in self.run.finished() if part.fingerprint == record.fingerprint]
+        for table in sorted({part.table for part in finished if part.table}):
+            self.run.gather(table)
+        self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, len(finished))
         self.save()
 
     def reopen(self, stamp: str) -> None:

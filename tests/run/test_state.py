@@ -40,7 +40,7 @@ def test_starting_over_can_be_interrupted(run: RunDirectory, monkeypatch: pytest
     state = RunState(run)
     stage = state.start("signals", INPUTS)
     for number in range(3):
-        run.write_table(f"signals/part-{number:05d}.parquet", pa.table({"row": [number]}), stage, 0.0)
+        run.write_table(f"methods/ards/scores/part-{number:05d}.parquet", pa.table({"row": [number]}), stage, 0.0)
     state.finish("signals", 1.5)
 
     def interrupt(*arguments: Any) -> None:
@@ -50,7 +50,7 @@ def test_starting_over_can_be_interrupted(run: RunDirectory, monkeypatch: pytest
         patch.setattr(RunDirectory, interrupted, interrupt)
         with pytest.raises(KeyboardInterrupt):
             start_over(run)
-    assert run.parts("signals") == []
+    assert run.parts("methods/ards/scores") == []
     state = RunState(run)
     assert state.differences("signals", CHANGED)
     assert state.reopen_incomplete() == ["signals"]

@@ -1,0 +1,71 @@
+"""The files of a run directory, local or at a URL: they appear whole under their final name, or not at all."""
+
+import json
+import mmap
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ards_ray.errors import ArdsError
+from ards_ray.run.stream import CountedStream
+from ards_ray.storage.atomic import whole_file
+from ards_ray.storage.location import locate
+
+# Requests that are sent at the same time.
+THREADS = 16
+
+
+class RunFiles:
+    """A folder, local or at a URL, and the files in it."""
+
+    def __init__(self, url: str):
+        self.location = locate(url)
+
+    @property
+    def url(self) -> str:
+        return self.location.url
+
+    def exists(self, path: str) -> bool:
+        return (self.location / path).exists()
+
+    def read_bytes(self, path: str) -> bytes:
+        return (self.location / path).read_bytes()
+
+    def read_json(self, path: str) -> Any:
+        try:
+            return json.loads(self.read_bytes(path))
+        except ValueError as error:
+            raise ArdsError(f"{self.url}/{path}: not valid JSON ({error}); the file is damaged") from error
+
+    @contextmanager
+    def publish(self, path: str) -> Iterator[CountedStream]:
+        """A stream whose content appears under `path` when the block ends well.
+
+        On a file system: a temporary file, synced and renamed. On an object store: one put, at the end.
+        """
+        target = self.location / path
+        if self.location.is_local:
+            with whole_file(target.path) as file:
+                yield CountedStream(file)
+            return
+        with tempfile.TemporaryFile() as file:
+            counted = CountedStream(file)
+            yield counted
+            file.flush()
+            if not counted.size:
+                target.write(b"")
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                target.write(content)
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        with self.publish(path) as stream:
+            stream.write(content)
+
+    def write_json(self, path: str, content: Any) -> None:
+        self.write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def delete(self, path: str) -> None:
+        if self.exists(path):
+            self.location.filesystem.delete_file((self.location / path).path)
