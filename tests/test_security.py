@@ -51,12 +51,12 @@ def test_a_checkpoint_brings_no_code(demo_inputs: Any, tmp_path: Path) -> None:
     [
         "{tmp}/mine.txt",
         "../mine.txt",
-        "signals/../../mine.txt",
-        "signals//part-00000.parquet",
+        "methods/../../mine.txt",
+        "methods//part-00000.parquet",
         "./methods/ards/mixture.json",
         "methods/ards/clusters/deeper/part-00000.parquet",
         "notes/part-00000.parquet",
-        "signals/clean/mine.txt",
+        "methods/ards/mine.txt",
         "conversations/mine.parquet",
         "conversations/part-9999999999.parquet",
         "mine.txt",
@@ -73,7 +73,7 @@ def test_a_run_does_not_delete_outside_itself(tmp_path: Path, path: str, gathere
     RunState(run).save()
     (tmp_path / "run" / "mine.txt").write_text("mine")
     values = {"path": path, "rows": 1, "bytes": 9, "sha256": "", "fingerprint": "", "seconds": 0.0, "finished": 0.0}
-    content = {**values, "details": {}, "vectors": []}
+    content = {**values, "details": {"formats": {}}, "vectors": []}
     entry = Path("manifest", path.replace("..", "up").lstrip("/"))
     entry = entry.with_name("parts.json") if gathered else entry.with_suffix(".json")
     run.write_json(str(entry), [content] if gathered else content)

@@ -238,17 +238,8 @@ class RunDirectory(RunFiles):
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every file of the run's tables and of the run's folder, by path; hidden ones too."""
-        return {path: info.size for path, info in self._walk() if info.type == pafs.FileType.File}
-
-    def _walk(self) -> Iterator[tuple[str, pafs.FileInfo]]:
-        """What lies in the run's folder and its tables' folders, by path."""
-        for folder in ("", *FOLDERS):
-            selector = pafs.FileSelector(
-                (self.location / folder).path.rstrip("/"), allow_not_found=True, recursive=bool(folder)
-            )
-            root = self.location.path.rstrip("/") + "/"
-            for info in self.location.filesystem.get_file_info(selector):
-                yield info.path.removeprefix(root), info
+        files = {path: info for path, info in self.list("").items() if info.type == pafs.FileType.File}
+        return {path: info.size for path, info in (files | self.walk(FOLDERS)).items()}
 
     def sweep(self) -> list[tuple[Part, str]]:
         """Delete what writers left that were killed: temporary files, and parts that the manifest does not name.

@@ -3,9 +3,12 @@
 import json
 import mmap
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+
+from pyarrow import fs as pafs
 
 from ards_ray.errors import ArdsError
 from ards_ray.run.stream import CountedStream
@@ -65,6 +68,23 @@ class RunFiles:
 
     def write_json(self, path: str, content: Any) -> None:
         self.write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def list(self, folder: str) -> dict[str, pafs.FileInfo]:
+        """What lies in a folder, by path under the run directory; empty where the folder is not there."""
+        root = self.location.path.rstrip("/") + "/"
+        selector = pafs.FileSelector((root + folder).rstrip("/"), allow_not_found=True)
+        return {info.path.removeprefix(root): info for info in self.location.filesystem.get_file_info(selector)}
+
+    def walk(self, folders: Iterable[str]) -> dict[str, pafs.FileInfo]:
+        """The files below some folders, by path. Folders are listed at the same time: stores list slowly."""
+        found: dict[str, pafs.FileInfo] = {}
+        left = list(folders)
+        with ThreadPoolExecutor(THREADS) as pool:
+            while left:
+                listed = {path: info for infos in pool.map(self.list, left) for path, info in infos.items()}
+                left = [path for path, info in listed.items() if info.type == pafs.FileType.Directory]
+                found.update((path, info) for path, info in listed.items() if info.type == pafs.FileType.File)
+        return found
 
     def delete(self, path: str) -> None:
         if self.exists(path):

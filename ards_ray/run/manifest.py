@@ -126,7 +126,8 @@ class Manifest:
     def _read(self, folder: str, recursive: bool = False) -> tuple[Entries, list[str]]:
         """The entries below a folder of the manifest, and which of them are files of their own."""
         for attempt in range(ATTEMPTS):
-            infos = self._list(folder, recursive)
+            listed = self._files.walk([folder]) if recursive else self._files.list(folder)
+            infos = {path: info for path, info in listed.items() if _is_entry(path)}
             own = [path for path in infos if posixpath.basename(path) != GATHERED]
             found: dict[str, Part | None] = {}
             try:
@@ -139,15 +140,6 @@ class Manifest:
                 if attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError
-
-    def _list(self, folder: str, recursive: bool) -> dict[str, pafs.FileInfo]:
-        root = self._files.location.path.rstrip("/") + "/"
-        selector = pafs.FileSelector(root + folder, allow_not_found=True, recursive=recursive)
-        return {
-            info.path.removeprefix(root): info
-            for info in self._files.location.filesystem.get_file_info(selector)
-            if info.type == pafs.FileType.File and info.extension == "json" and not info.base_name.startswith(".")
-        }
 
     def _own_part(self, entry: str) -> Part | None:
         content = self._files.read_json(entry)
@@ -201,6 +193,10 @@ def _entry(path: str) -> str:
 def _gathered_file(entry: str) -> str:
     """The file of the gathered entries beside an entry."""
     return posixpath.join(posixpath.dirname(entry), GATHERED)
+
+
+def _is_entry(path: str) -> bool:
+    return path.endswith(".json") and not posixpath.basename(path).startswith(".")
 
 
 def _is_part(path: str) -> bool:

@@ -113,22 +113,14 @@ class FSSpecHandler(pafs.FSSpecHandler):  # type: ignore[misc]
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
         # Others write into the folder as well: what was listed before does not count.
         self.fs.invalidate_cache()
-        found: list[pafs.FileInfo] = []
-        folders = [selector.base_dir]
-        for folder in folders:
-            try:
-                entries = self.fs.ls(folder, detail=True)
-            except FileNotFoundError:
-                # A folder that was listed above may be gone by now.
-                if selector.allow_not_found or folder != selector.base_dir:
-                    continue
-                raise
-            base = self.fs._strip_protocol(folder)
-            entries = [entry for entry in entries if entry["name"] != base]
-            found += [self._create_file_info(entry["name"], entry) for entry in entries]
-            if selector.recursive:
-                folders += [entry["name"] for entry in entries if entry["type"] == "directory"]
-        return found
+        try:
+            entries = self.fs.ls(selector.base_dir, detail=True)
+        except FileNotFoundError:
+            if selector.allow_not_found:
+                return []
+            raise
+        base = self.fs._strip_protocol(selector.base_dir)
+        return [self._create_file_info(entry["name"], entry) for entry in entries if entry["name"] != base]
 
 
 class RetryingHandler(pafs.FileSystemHandler):  # type: ignore[misc]
