@@ -89,8 +89,10 @@ def entry_problem(content: Any) -> str | None:
     """What is wrong with the content of a manifest entry; nothing is None."""
     if problem := fields_problem(content, ENTRY):
         return problem
-    wanted = [kinds for beginning, kinds in _DETAILS.items() if content["path"].startswith(beginning)]
-    return fields_problem(content["details"], wanted[0]) if wanted else None
+    for beginning, kinds in _DETAILS.items():
+        if content["path"].startswith(beginning):
+            return fields_problem(content["details"], kinds)
+    return None
 
 
 def part_of(content: Mapping[str, Any]) -> "Part[Any]":

@@ -157,16 +157,17 @@ class Manifest:
             return self._gathered[path][1]
         content = self._files.read_json(path)
         parts: dict[str, Part] = {}
+        beginning = posixpath.join(posixpath.dirname(path), "part-").removeprefix(f"{MANIFEST}/")
         problem = None if isinstance(content, list) else "it is no list"
-        for number, item in enumerate(content if problem is None else ()):
+        for number, item in enumerate([] if problem else content):
             if problem := entry_problem(item):
                 problem = f"entry {number + 1}: {problem}"
                 break
             named = item["path"]
-            entry = _entry(named)
-            if not (PATHS.fullmatch(named) and _is_part(entry) and _gathered_file(entry) == path):
+            if not (named.startswith(beginning) and PATHS.fullmatch(named) and "/" not in named[len(beginning) :]):
                 problem = f"it names {named}, which is no part of this table"
                 break
+            entry = _entry(named)
             if entry in parts:
                 problem = f"it names {named} twice"
                 break

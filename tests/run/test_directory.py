@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,27 +25,6 @@ from ards_ray.run.stream import CountedStream
 from ards_ray.storage.location import locate
 
 WIDTH = 4
-
-
-@pytest.fixture(params=["path", "file URL", "object store"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A folder that is not there yet."""
-    if request.param == "object store":
-        name = f"/{uuid.uuid4().hex}"
-        yield f"memory:/{name}/runs/one"
-        memory = fsspec.filesystem("memory")
-        if memory.exists(name):
-            memory.rm(name, recursive=True)
-    else:
-        folder = tmp_path / "runs" / "one"
-        yield folder.as_uri() if request.param == "file URL" else str(folder)
-
-
-@pytest.fixture
-def run(url: str) -> RunDirectory:
-    directory = RunDirectory(url)
-    directory.prepare()
-    return directory
 
 
 def files(run: RunDirectory) -> set[str]:
