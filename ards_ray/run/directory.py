@@ -162,12 +162,15 @@ class RunDirectory(RunFiles):
         """
         return self._manifest.part(path)
 
-    def gather(self, table: str) -> None:
-        """Gather the manifest entries of a table's parts into one file.
+    def gather(self) -> list[Part]:
+        """Gather the manifest's entries of parts into one file for each table.
 
-        Only the driver may do so; workers may write other parts of the table meanwhile.
+        Only the driver may do so; workers may write other parts meanwhile.
+
+        Returns:
+            All finished files, by path; see `parts`.
         """
-        self._manifest.gather(table)
+        return self._manifest.gather()
 
     @contextmanager
     def open_table(self, path: str) -> Iterator[pq.ParquetFile]:
@@ -223,7 +226,7 @@ class RunDirectory(RunFiles):
         """Delete the files in a table's folder that another fingerprint made. Nobody may be at work on the table."""
         paths = [part.path for part in self._manifest.table(table) if part.fingerprint != keep]
         if paths:
-            self._manifest.gather(table, without=frozenset(paths))
+            self._manifest.discard(table, frozenset(paths))
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(self.delete, paths))
 
@@ -254,7 +257,7 @@ class RunDirectory(RunFiles):
             SettingsError: a folder of the run leads out of it by a link.
         """
         self._refuse_links()
-        sizes, finished = self.sizes(), self._manifest.tidy()
+        sizes, finished = self.sizes(), self._manifest.gather(alone=True)
         for path in sizes.keys() - {part.path for part in finished}:
             if path.endswith(".parquet") and path.split("/")[0] in FOLDERS:
                 self.delete(path)

@@ -77,21 +77,12 @@ class Manifest:
         """All finished files, by path; see `part`."""
         return _by_path(self._read(MANIFEST, recursive=True)[0])
 
-    def gather(self, table: str, without: Collection[str] = ()) -> None:
-        """Gather the entries of a table's parts into one file. Workers may write other parts of it meanwhile.
+    def gather(self, alone: bool = False) -> list[Part]:
+        """Gather the entries of every table's parts. Only the driver may do so.
 
         Args:
-            table: The table.
-            without: Paths of files in its folder that are not finished any more.
-        """
-        found, own = self._read(f"{MANIFEST}/{table}")
-        # What was withdrawn may be recorded again at this moment.
-        settled = [entry for entry in own if found[entry] is not None]
-        if without or any(map(_is_part, settled)):
-            self._replace(table, found, settled, without)
-
-    def tidy(self) -> list[Part]:
-        """Gather every table's entries, and forget what was withdrawn. Nobody else may be at work.
+            alone: Whether nobody else is at work. What was withdrawn is forgotten then; else it may be recorded again
+                at this moment.
 
         Returns:
             All finished files, by path.
@@ -100,28 +91,32 @@ class Manifest:
         tables: dict[str, dict[str, Part | None]] = defaultdict(dict)
         for entry, part in found.items():
             tables[posixpath.dirname(entry)][entry] = part
-        for folder in sorted({posixpath.dirname(entry) for entry in own if _is_part(entry)}):
-            table = folder.removeprefix(f"{MANIFEST}/")
-            self._replace(table, tables[folder], [entry for entry in own if posixpath.dirname(entry) == folder])
+        settled: dict[str, list[str]] = defaultdict(list)
+        for entry in own:
+            if _is_part(entry) and (alone or found[entry] is not None):
+                settled[posixpath.dirname(entry)].append(entry)
+        for folder, entries in settled.items():
+            self._replace(folder, tables[folder], entries)
         return _by_path(found)
 
-    def _replace(self, table: str, found: Entries, own: Iterable[str], without: Collection[str] = ()) -> None:
-        """Write a table's gathered file anew, then delete the own entries for which it stands or that are to go."""
-        gathered = {
-            entry: part
-            for entry, part in found.items()
-            if part is not None and _is_part(entry) and part.path not in without
-        }
-        path = f"{MANIFEST}/{table}/{GATHERED}"
-        if gathered:
-            lines = [json.dumps(entry_of(gathered[entry]), ensure_ascii=False) for entry in sorted(gathered)]
+    def discard(self, table: str, paths: Collection[str]) -> None:
+        """Delete the entries of some files in a table's folder, and gather those of the other parts."""
+        found, own = self._read(f"{MANIFEST}/{table}")
+        kept = {entry: None if part is None or part.path in paths else part for entry, part in found.items()}
+        self._replace(f"{MANIFEST}/{table}", kept, [entry for entry in own if _is_part(entry) or kept[entry] is None])
+
+    def _replace(self, folder: str, found: Entries, own: Iterable[str]) -> None:
+        """Write the gathered file of a folder anew, then delete the own entries that are in it or stand for nothing."""
+        parts = {entry: part for entry, part in found.items() if part is not None and _is_part(entry)}
+        path = f"{folder}/{GATHERED}"
+        if parts:
+            lines = [json.dumps(entry_of(parts[entry]), ensure_ascii=False) for entry in sorted(parts)]
             self._files.write_bytes(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
-            self._keep(path, (self._files.location / path).info(), gathered)
+            self._keep(path, (self._files.location / path).info(), parts)
         else:
             self._files.delete(path)
-        gone = [entry for entry in own if entry in gathered or (part := found[entry]) is None or part.path in without]
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(self._files.delete, gone))
+            list(pool.map(self._files.delete, own))
 
     def _read(self, folder: str, recursive: bool = False) -> tuple[Entries, list[str]]:
         """The entries below a folder of the manifest, and which of them are files of their own."""
@@ -157,14 +152,15 @@ class Manifest:
             return self._gathered[path][1]
         content = self._files.read_json(path)
         parts: dict[str, Part] = {}
-        beginning = posixpath.join(posixpath.dirname(path), "part-").removeprefix(f"{MANIFEST}/")
+        table = posixpath.dirname(path).removeprefix(f"{MANIFEST}/")
         problem = None if isinstance(content, list) else "it is no list"
         for number, item in enumerate([] if problem else content):
             if problem := entry_problem(item):
                 problem = f"entry {number + 1}: {problem}"
                 break
             named = item["path"]
-            if not (named.startswith(beginning) and PATHS.fullmatch(named) and "/" not in named[len(beginning) :]):
+            folder, _, name = named.rpartition("/")
+            if folder != table or not name.startswith("part-") or not PATHS.fullmatch(named):
                 problem = f"it names {named}, which is no part of this table"
                 break
             entry = _entry(named)

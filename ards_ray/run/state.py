@@ -73,13 +73,11 @@ class RunState:
         return stamp
 
     def finish(self, stage: str, seconds: float) -> None:
-        """Note that a stage is complete, and gather the entries of its tables."""
+        """Note that a stage is complete, and gather the manifest's entries."""
         record = self.stages[stage]
         seconds = round(record.seconds + seconds, 3)
-        finished = [part for part in self.run.finished() if part.fingerprint == record.fingerprint]
-        for table in sorted({part.table for part in finished if part.table}):
-            self.run.gather(table)
-        self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, len(finished))
+        files = sum(part.fingerprint == record.fingerprint for part in self.run.gather())
+        self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, files)
         self.save()
 
     def reopen(self, stamp: str) -> None:

@@ -45,7 +45,7 @@ def parts(run: RunDirectory) -> list[Part]:
     """Four parts whose entries are gathered."""
     RunState(run).save()
     written = [write(run, number) for number in range(SIZE)]
-    run.gather(TABLE)
+    run.gather()
     return written
 
 
@@ -98,7 +98,7 @@ def test_gathering_can_be_interrupted(
     with monkeypatch.context() as patch:
         crash_at(patch, method, call)
         with pytest.raises(KeyboardInterrupt):
-            run.gather(TABLE)
+            run.gather()
     assert (GATHERED in entries(run)) == (method == "delete")
     again = RunDirectory(run.url)
     assert again.parts(TABLE) == written
@@ -113,7 +113,7 @@ def test_a_kill_between_the_gathered_file_and_the_entries_in_it(tmp_path: Path) 
         "import os, signal\n"
         "from ards_ray.run.directory import RunDirectory\n"
         "RunDirectory.delete = lambda run, path: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"RunDirectory({str(tmp_path)!r}).gather({TABLE!r})\n"
+        f"RunDirectory({str(tmp_path)!r}).gather()\n"
     )
     run = RunDirectory(str(tmp_path))
     written = [write(run, number) for number in range(SIZE)]
@@ -133,7 +133,7 @@ def test_a_part_that_is_written_again(run: RunDirectory, parts: list[Part]) -> N
         assert reader.parts(TABLE) == expected
         assert reader.part(again.path) == again
         assert reader.finished() == expected
-    run.gather(TABLE)
+    run.gather()
     assert entries(run) == {GATHERED}
     assert run.parts(TABLE) == RunDirectory(run.url).parts(TABLE) == expected
 
@@ -180,7 +180,7 @@ def test_dropped_parts_stay_dropped(run: RunDirectory, parts: list[Part]) -> Non
     run.drop(parts[1])
     assert not run.exists(path_of(1))
     assert run.parts(TABLE) == RunDirectory(run.url).parts(TABLE) == [parts[0], *parts[2:]]
-    run.gather(TABLE)
+    run.gather()
     assert run.parts(TABLE) == [parts[0], *parts[2:]]
     run.sweep()
     assert entries(run) == {GATHERED}
@@ -245,7 +245,7 @@ def test_discarding_can_be_interrupted(run: RunDirectory, monkeypatch: pytest.Mo
     for number in range(SIZE):
         write(run, number, "old")
         if number == SIZE // 2:
-            run.gather(TABLE)
+            run.gather()
     kept = write(run, SIZE, "new")
     with monkeypatch.context() as patch:
         crash_at(patch, "delete", call)
@@ -263,7 +263,7 @@ def test_a_part_that_is_withdrawn_may_be_at_work(run: RunDirectory, parts: list[
     with run.publish(path_of(1)):
         driver = RunDirectory(run.url)
         write(driver, SIZE)
-        driver.gather(TABLE)
+        driver.gather()
         assert driver.part(path_of(1)) is None
     assert RunDirectory(run.url).part(path_of(1)) is None
     assert [part.name for part in RunDirectory(run.url).parts(TABLE)] == [
@@ -274,6 +274,24 @@ def test_a_part_that_is_withdrawn_may_be_at_work(run: RunDirectory, parts: list[
     ]
 
 
+def test_an_entry_that_comes_while_others_are_gathered(
+    run: RunDirectory, parts: list[Part], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that a worker finishes at that moment would be lost, and done again."""
+    worker = RunDirectory(run.url)
+    worker.drop(parts[1])
+    write(worker, SIZE)
+    gathering = run.write_bytes
+
+    def recorded_before(path: str, content: bytes) -> None:
+        gathering(path, content)
+        write(worker, 1, rows=7)
+
+    monkeypatch.setattr(run, "write_bytes", recorded_before)
+    run.gather()
+    assert [part.rows for part in RunDirectory(run.url).parts(TABLE)] == [1, 7, 1, 1, 1]
+
+
 def test_entries_that_are_gathered_while_they_are_read(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """`status` beside a job would end with a file that it could not find."""
     written = [write(run, number) for number in range(SIZE)]
@@ -282,7 +300,7 @@ def test_entries_that_are_gathered_while_they_are_read(run: RunDirectory, monkey
 
     def gathered_after(folder: str) -> Any:
         found = listed(folder)
-        run.gather(TABLE)
+        run.gather()
         return found
 
     monkeypatch.setattr(reader, "list", gathered_after)
@@ -294,7 +312,7 @@ def test_a_gathered_file_of_another_process_is_seen(run: RunDirectory, parts: li
     reader = RunDirectory(run.url)
     assert reader.parts(TABLE) == parts
     again = write(run, 1, rows=7)
-    run.gather(TABLE)
+    run.gather()
     assert reader.parts(TABLE) == [parts[0], again, *parts[2:]]
     assert reader.part(again.path) == again
 
@@ -354,7 +372,7 @@ def test_parts_tell_when_they_were_finished(run: RunDirectory, parts: list[Part]
 
 DETAILS: dict[str, Any] = {
     **dict.fromkeys(("ok", "failed", "splits", "taken", "width"), 0),
-    **dict.fromkeys(("reasons", "formats", "scored", "attacked"), {}),
+    **{key: {} for key in ("reasons", "formats", "scored", "attacked")},
     "images": "",
 }
 
