@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def measure_run(conversations: int, output: str | None, s3: bool, report: str | 
         console: Where progress and figures go.
 
     Raises:
-        SettingsError: the output holds something else, or there is no S3 server to start.
+        SettingsError: the output holds something else.
     """
     folder = output or tempfile.mkdtemp(prefix="ards-ray-")
     try:
@@ -199,11 +199,11 @@ MEASURED: dict[str, Callable[[str], Any]] = {
 def _measure_local(url: str) -> dict[str, Any]:
     figures = {}
     for name, work in {**MEASURED, "verify, every file": _verify_files}.items():
-        seconds = _seconds(work, url)
+        spent = _spent(work, url)
         # Counted apart, by a file system in Python, which is slower.
         CountedFileSystem.counts.clear()
         work(f"counted://{url}")
-        figures[name] = {"seconds": seconds, **CountedFileSystem.counts}
+        figures[name] = {**spent, **CountedFileSystem.counts}
     return figures
 
 
@@ -212,21 +212,27 @@ def _measure_s3(folder: str) -> dict[str, Any]:
     with s3_server(folder) as server:
         for name, work in MEASURED.items():
             server.counts()
-            figures[name] = {"seconds": _seconds(work, server.url), **server.counts()}
+            figures[name] = {**_spent(work, server.url), **server.counts()}
     return figures
 
 
-def _seconds(work: Callable[[str], Any], url: str) -> float:
-    started = monotonic()
+def _spent(work: Callable[[str], Any], url: str) -> dict[str, float]:
+    """Seconds, and those of this process's processors, of a piece of work."""
+    started, processors = monotonic(), process_time()
     work(url)
-    return monotonic() - started
+    return {"seconds": monotonic() - started, "cpu_seconds": process_time() - processors}
 
 
 def _print(figures: dict[str, Any], console: Console) -> None:
-    table = table_of("", "seconds", *COUNTS)
+    table = table_of("", "seconds", "of processors", *COUNTS)
     for store, found in figures["stores"].items():
         for name, one in found.items():
-            table.add_row(f"{name}, {store}", f"{one['seconds']:,.1f}", *(f"{one.get(kind, 0):,}" for kind in COUNTS))
+            table.add_row(
+                f"{name}, {store}",
+                f"{one['seconds']:,.1f}",
+                f"{one['cpu_seconds']:,.1f}",
+                *(f"{one.get(kind, 0):,}" for kind in COUNTS),
+            )
         table.add_section()
     console.print(table)
     say(console, f"{figures['conversations']:,} conversations in {figures['parts']:,} parts of {len(TABLES)} tables.")

@@ -11,11 +11,13 @@ A part's own entry wins over the gathered one, so the manifest is right after a 
   the gathered one. The new entry takes the place of the null.
 """
 
+import gc
 import json
 import posixpath
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from pyarrow import fs as pafs
@@ -150,6 +152,10 @@ class Manifest:
     def _gathered_parts(self, path: str, info: pafs.FileInfo) -> Mapping[str, Part]:
         if path in self._gathered and self._gathered[path][0] == (info.size, info.mtime_ns):
             return self._gathered[path][1]
+        with _uncollected():
+            return self._parse(path, info)
+
+    def _parse(self, path: str, info: pafs.FileInfo) -> Mapping[str, Part]:
         content = self._files.read_json(path)
         parts: dict[str, Part] = {}
         table = posixpath.dirname(path).removeprefix(f"{MANIFEST}/")
@@ -180,6 +186,18 @@ class Manifest:
         # Some filesystems tell no times; a file there may have changed.
         if info.mtime_ns is not None:
             self._gathered[path] = (info.size, info.mtime_ns), parts
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's cycle collector, which would look at hundreds of thousands of new entries over and over."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _entry(path: str) -> str:
