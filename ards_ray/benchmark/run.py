@@ -80,7 +80,7 @@ def _make(conversations: int, folder: str, console: Console) -> int:
     run.prepare()
     state = RunState(run)
     inputs = {"benchmark": 1, "conversations": conversations}
-    if changed := state.differences(TABLES[0], inputs):
+    if changed := state.differences(TABLES[0], _inputs(TABLES[0], inputs)):
         raise SettingsError(f"{run.url}: holds another run ({'; '.join(changed)}); name another output")
     shards = range(-(-conversations // SHARD))
     total = len(shards) * len(TABLES)
@@ -224,11 +224,11 @@ def _spent(work: Callable[[str], Any], url: str) -> dict[str, float]:
 
 
 def _print(figures: dict[str, Any], console: Console) -> None:
-    table = table_of("", "seconds", "of processors", *COUNTS)
+    table = table_of("", "seconds", "of processors", *(kind.split()[0] for kind in COUNTS))
     for store, found in figures["stores"].items():
         for name, one in found.items():
             table.add_row(
-                f"{name}, {store}",
+                f"{store}: {name}",
                 f"{one['seconds']:,.1f}",
                 f"{one['cpu_seconds']:,.1f}",
                 *(f"{one.get(kind, 0):,}" for kind in COUNTS),
