@@ -56,7 +56,7 @@ def print_status(url: str, console: Console) -> None:
     if slowest is not None and signals[slowest]:
         parts, scored = signals[slowest], rows[f"signals/{slowest}"]
         say(console, f"Shards: {len(parts):,} of {len(conversations):,} scored.")
-        rate = _rate(run, parts, lease)
+        rate = _rate(parts, lease)
         if rate and scored < total:
             left = timedelta(seconds=round((total - scored) / rate))
             say(console, f"Rate: {rate:,.1f} conversations/s; {left} left.")
@@ -84,12 +84,11 @@ def _driver(lease: Lease | None) -> str:
     return f"At work: {lease.holder}, since {timedelta(seconds=round(time() - lease.since))}."
 
 
-def _rate(run: RunDirectory, signals: Sequence[Part], lease: Lease | None) -> float | None:
+def _rate(signals: Sequence[Part], lease: Lease | None) -> float | None:
     """Conversations in a second, from the first shard that the driver at work finished to the last; None if unknown."""
     if lease is None:
         return None
-    times = zip(run.finish_times(signals), signals, strict=True)
-    finished = sorted((time_, part.rows) for time_, part in times if time_ >= lease.since)
+    finished = sorted((part.finished, part.rows) for part in signals if part.finished >= lease.since)
     if len(finished) < 2 or finished[-1][0] <= finished[0][0]:
         return None
     return sum(rows for _, rows in finished[1:]) / (finished[-1][0] - finished[0][0])

@@ -73,9 +73,10 @@ class RunState:
         return stamp
 
     def finish(self, stage: str, seconds: float) -> None:
+        """Note that a stage is complete, and gather the manifest's entries."""
         record = self.stages[stage]
         seconds = round(record.seconds + seconds, 3)
-        files = self._counts()[record.fingerprint]
+        files = sum(part.fingerprint == record.fingerprint for part in self.run.gather())
         self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, files)
         self.save()
 
