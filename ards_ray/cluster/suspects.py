@@ -123,9 +123,9 @@ class _Suspects:
 
     def _write_if_done(self) -> None:
         shard = self._shard
-        table = pa.concat_tables([*shard.tables, killed_rows(shard.killers, self._width)])
-        if table.num_rows < shard.rows:
+        if sum(map(len, shard.tables)) + len(shard.killers) < shard.rows:
             return
+        table = pa.concat_tables([*shard.tables, killed_rows(shard.killers, self._width)])
         # What was cut in halves ended in one more piece with each cut.
         cuts = len(shard.tables) + len(shard.killers) - 1
         write_signals(self._run, self._settings, shard.name, table, self._stage, shard.started, shard.splits + cuts)
