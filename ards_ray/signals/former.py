@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ards_ray.errors import SettingsError
-from ards_ray.run.directory import RUN_FILE, THREADS, RunDirectory
+from ards_ray.run.directory import RUN_FILE, THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.signals.clean import CLEAN
 from ards_ray.signals.corrupted import CORRUPTED
@@ -75,10 +75,8 @@ def _former_part(run: RunDirectory, entry: str) -> VectorsPart:
     content = run.read_json(entry)
     try:
         details = content["details"]
-        part = VectorsPart(
-            **{
-                name: content[name] for name in ("path", "rows", "bytes", "sha256", "fingerprint", "seconds", "vectors")
-            },
+        part: VectorsPart = Part(
+            **{name: content[name] for name in _ENTRY},
             finished=0.0,
             details=SignalDetails(**{name: details[name] for name in ("ok", "failed", "formats", "scored", "width")}),
         )
