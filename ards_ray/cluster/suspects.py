@@ -129,13 +129,8 @@ class _Suspects:
 
     def _write_if_done(self) -> None:
         shard = self._shard
-<<<<<<< HEAD
         if shard.done < shard.rows:
-=======
-        if sum(map(len, shard.tables)) + len(shard.killers) < shard.rows:
->>>>>>> opening
             return
-        table = pa.concat_tables([*shard.tables, killed_rows(shard.killers, self._width)])
         # What was cut in halves ended in one more piece with each cut.
         cuts = len(shard.pieces) + len(shard.killers) - 1
         killed = killed_rows(_wanted(shard.killers), self._width)
