@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 
-def test_a_plan_names_its_numbers_and_writes_nothing(job: Any, demo_inputs: Any, tmp_path: Path) -> None:
+def test_a_plan_names_its_numbers_and_writes_nothing(ray_job: Any, demo_inputs: Any, tmp_path: Path) -> None:
     """One looks at the plan before one rents machines: a missing image folder shows itself here or after hours."""
     images = Path(shutil.copytree(demo_inputs.images, tmp_path / "images"))
     names = {record["image"] for record in json.loads(demo_inputs.corpus.read_text()) if "image" in record}
     for name in sorted(names)[:3]:
         (images / name).unlink()
-    outcome = job(tmp_path / "run", "--plan", "--images", images, "--budget", "0.25")
+    outcome = ray_job(tmp_path / "run", "--plan", "--images", images, "--budget", "0.25")
     assert outcome.code == 0, outcome.text
     for line in (
         "choice 35",
