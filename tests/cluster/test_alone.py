@@ -1,7 +1,7 @@
 """Shards scored alone whose conversations kill the process: real processes, with a rule in the place of the proxy."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from ards_ray.cluster.resources import Workers
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.score import signals_table, write_signals
+from ards_ray.run.workers import Wanted
+from ards_ray.signals.clean import CLEAN
+from ards_ray.signals.conversations import CONVERSATIONS, ConversationsDetails
+from ards_ray.signals.work import SignalWork
+from ards_ray.signals.write import ShardRows, write_shard
 
-WIDTH = 2
 STAGE = "stage"
 ROWS = range(5)
 # Of a shard that was scored before.
@@ -35,19 +38,24 @@ def proxy(is_deadly: Callable[[int], bool]) -> type:
             pass
 
         def place(self) -> tuple[str, int]:
-            return ray.get_runtime_context().get_node_id(), WIDTH
+            return ray.get_runtime_context().get_node_id(), 0
 
-        def score_alone(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
+        def score_alone(self, name: str, wanted: Wanted) -> ShardRows:
+            rows = wanted["clean"]
             if any(map(is_deadly, rows)):
                 os._exit(1)
-            return pa.concat_tables([tables[row] for row in rows]), 0
+            return ShardRows({"clean": pa.concat_tables([tables[row] for row in rows])}, 0, {})
 
     return Fragile
 
 
 def scored(rows: Any) -> pa.Table:
-    fine = {"status": "ok", "vector": [0.5] * WIDTH, "clean_loss": 1.0}
-    return signals_table([{"row": row, **fine} for row in rows], WIDTH)
+    fine = {"status": "ok", "clean_loss": 1.0}
+    return pa.Table.from_pylist([{"row": row, **fine} for row in rows], schema=CLEAN.table.schema(0))
+
+
+def work_on(run: RunDirectory) -> SignalWork:
+    return SignalWork(run.url, Settings(), "", {"clean": STAGE})
 
 
 @pytest.fixture
@@ -57,14 +65,14 @@ def run(tmp_path: Path) -> RunDirectory:
     for name, rows in (("part-00000", ROWS), ("part-00001", SCORED)):
         rest = {"format": "text", "images": [], "source": "a.json"}
         conversations = pa.Table.from_pylist([{"row": row, **rest} for row in rows])
-        run.write_table(f"conversations/{name}.parquet", conversations, "", 0.0)
-    write_signals(run, Settings(), "part-00001", scored(SCORED), STAGE, 0.0, splits=0)
+        CONVERSATIONS.write(run, name, conversations, "", 0.0, ConversationsDetails({"text": len(rows)}))
+    write_shard(work_on(run), "part-00001", ShardRows({"clean": scored(SCORED)}, 0, {}), 0.0)
     return run
 
 
 def scored_alone(run: RunDirectory) -> dict[str, Any]:
-    with LoneProxy(run, Settings(), Workers(1, cpus=1, gpus=0), "", STAGE, ()) as lone:
-        return score_alone(lone, "part-00000", ROWS)
+    with LoneProxy(work_on(run), Workers(1, cpus=1, gpus=0)) as lone:
+        return score_alone(lone, "part-00000", {"clean": None})
 
 
 def test_many_killers_in_a_row_end_nothing(local_ray: None, run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +80,7 @@ def test_many_killers_in_a_row_end_nothing(local_ray: None, run: RunDirectory, m
     monkeypatch.setattr(alone, "DEATHS_IN_A_ROW", 3)
     monkeypatch.setattr(alone, "ProxyActor", proxy(lambda row: 2 <= row < 4))
     assert scored_alone(run)["killed"] == 2
-    rows = run.read_columns(run.parts("signals"), ["row", "status"]).to_pylist()
+    rows = run.read_columns(CLEAN.table.parts(run), ["row", "status"]).to_pylist()
     found = {row["row"]: row["status"] for row in rows}
     assert {row for row, status in found.items() if status == "failed"} == {2, 3}
     assert found.keys() == {*ROWS, *SCORED}
@@ -86,4 +94,4 @@ def test_a_proxy_that_dies_of_everything_ends_the_job(
     monkeypatch.setattr(alone, "ProxyActor", proxy(lambda row: True))
     with pytest.raises(ArdsError, match="died 4 times in a row, whatever it scored"):
         scored_alone(run)
-    assert [part.name for part in run.parts("signals")] == ["part-00001"]
+    assert [part.name for part in CLEAN.table.parts(run)] == ["part-00001"]

@@ -200,6 +200,18 @@ def test_a_higher_limit_scores_nothing_twice(stopped_run: Path, job: Any, inputs
     assert not [record for record in mixture if record in bad]
 
 
+def test_a_method_without_signals_has_no_failures_and_keeps_those_of_others(
+    stopped_run: Path, job: Any, inputs: Inputs
+) -> None:
+    """What cannot be scored can be drawn; and the list of what is to be mended would be gone after a random baseline."""
+    before = (stopped_run / "failures.jsonl").read_bytes()
+    named = ("--corpus", inputs.corpus, "--images", inputs.images, "--method", "random")
+    outcome = job(stopped_run, *named, settings=LIMITS)
+    assert outcome.code == 0, outcome.text
+    assert (stopped_run / "failures.jsonl").read_bytes() == before
+    assert read_summary(stopped_run, "random")["failed"] == 0
+
+
 def test_a_mended_image_is_scored_alone(stopped_run: Path, job: Any, inputs: Inputs, tmp_path: Path) -> None:
     """One downloads the missing image again and wants that row, not the corpus, scored."""
     images = tmp_path / "images"
@@ -346,16 +358,25 @@ def cut_weights(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_weights", "message"),
-    [(drop_tensor, "the checkpoint has no weights for"), (cut_weights, "the weights cannot be loaded")],
+    ("break_weights", "message", "workers"),
+    [
+        (drop_tensor, "the checkpoint has no weights for", "ray_job"),
+        (cut_weights, "the weights cannot be loaded", "job"),
+    ],
     ids=["missing tensor", "cut off"],
 )
 def test_weights_that_do_not_load_end_the_job(
-    break_weights: Callable[[Path], None], message: str, ray_job: Any, demo_inputs: Any, tmp_path: Path
+    break_weights: Callable[[Path], None],
+    message: str,
+    workers: str,
+    request: pytest.FixtureRequest,
+    demo_inputs: Any,
+    tmp_path: Path,
 ) -> None:
     """Random numbers in place of missing weights would score as if nothing was wrong; workers that restart for ever
     would never tell."""
-    outcome = ray_job(tmp_path / "run", *other_model(break_weights)(tmp_path, demo_inputs))
+    run = request.getfixturevalue(workers)
+    outcome = run(tmp_path / "run", *other_model(break_weights)(tmp_path, demo_inputs))
     assert outcome.code == 2, outcome.text
     assert outcome.text.count("error: ") == 1
     assert message in outcome.text

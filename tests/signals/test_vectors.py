@@ -10,8 +10,8 @@ from ards_ray import schema
 from ards_ray.errors import ArdsError
 from ards_ray.run import directory
 from ards_ray.run.directory import Part, RunDirectory
-from ards_ray.signals.read_vectors import parts_of_places, places_of_scored, read_places, scored_vectors
 from ards_ray.signals.score import signals_table, write_signals_table
+from ards_ray.signals.read_vectors import parts_of_places, places_of_scored, read_places, scored_vectors
 
 # An odd number of bytes stands in front of the vectors sooner or later.
 WIDTH = 6
