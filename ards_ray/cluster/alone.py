@@ -10,10 +10,10 @@ import ray
 from ards_ray.cluster.failure import DEATHS, DEATHS_BLAMED, DEATHS_IN_A_ROW, is_alive
 from ards_ray.cluster.proxy_actor import ProxyActor
 from ards_ray.cluster.resources import Workers
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.workers import Wanted
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.signal import OK
 from ards_ray.signals.work import SignalWork

@@ -10,6 +10,8 @@ from rich.console import Console
 from ards_ray.config import Settings
 from ards_ray.console import print_failures, printable, say
 from ards_ray.corpus.sources.registry import open_corpus
+from ards_ray.corpus.stage import conversations_inputs, ensure_conversations
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError, RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.methods.method import Corpus, Method
@@ -29,13 +31,11 @@ from ards_ray.run.stage import Job, perform
 from ards_ray.run.state import RunState, start_over
 from ards_ray.run.workers import OpenWorkers
 from ards_ray.signals.compute import compute_signals
-from ards_ray.signals.conversations import CONVERSATIONS
-from ards_ray.signals.conversations_stage import conversations_inputs, ensure_conversations
 from ards_ray.signals.failures import example_failure, failure_reasons, write_failures
 from ards_ray.signals.image_files import changed_shards
 from ards_ray.signals.inputs import signal_inputs
 from ards_ray.signals.registry import SIGNALS
-from ards_ray.signals.reuse import usable_signals
+from ards_ray.signals.reuse import other_run, usable_signals
 from ards_ray.validation import check_settings
 
 
@@ -119,7 +119,8 @@ def select(
         ensure_conversations(job, inputs)
         for method in methods:
             _check_corpus(job, method)
-        _refuse_changed_images(job, signals, unseen)
+        if unseen:
+            _refuse_changed_images(job, _changed_images(job, signals)[0])
         write_config(run, settings)
         compute_signals(job, signals, retry_failed)
         write_failures(run)
@@ -171,13 +172,14 @@ def _state(run: RunDirectory, fresh: bool) -> RunState:
 
 def _check_reuse(job: Job, signals: Sequence[str]) -> None:
     """Before any work: that there are signals to be taken over, and which are not."""
-    other = RunDirectory(str(job.settings.runtime.reuse))
-    if other.url == job.run.url:
-        raise SettingsError(f"runtime.reuse: {other.url} is the output itself; name another output")
+    url = str(job.settings.runtime.reuse)
+    if url == job.run.url:
+        raise SettingsError(f"runtime.reuse: {url} is the output itself; name another output")
+    other = other_run(url)
     usable = usable_signals(other, {name: signal_inputs(SIGNALS[name], job) for name in signals})
     others = [name for name in signals if name not in usable]
     if others:
-        say(job.console, f"{other.url}: {', '.join(usable)} are taken over; {', '.join(others)} are computed.")
+        say(job.console, f"{url}: {', '.join(usable)} are taken over; {', '.join(others)} are computed.")
 
 
 def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
@@ -193,15 +195,25 @@ def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
 def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str], fresh: bool) -> Sequence[str]:
     """Refuse a change that would throw signals away, and image files that changed since they were scored.
 
+    With `fresh` nothing is refused but what cannot be looked at yet; see `_throw_away`.
+
     Returns:
         Names of the shards whose conversations are lost, so that their images cannot be looked at yet.
     """
+    if fresh:
+        _throw_away(job, inputs, signals)
+    else:
+        _refuse_differences(job, inputs, signals)
+    changed, unseen = _changed_images(job, signals)
+    _refuse_changed_images(job, changed)
+    return unseen
+
+
+def _refuse_differences(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> None:
     run, state = job.run, job.state
     there = {name: SIGNALS[name].table.parts(run) for name in SIGNALS}
-    if fresh:
-        return _throw_away(job, inputs, signals)
     if not any(there.values()):
-        return []
+        return
     differences = state.differences("conversations", inputs)
     for name in signals:
         record = state.stages.get(f"signals/{name}")
@@ -215,38 +227,41 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str],
             + "\n  ".join(differences)
             + "\nname another output, or throw away what was made with them with --fresh"
         )
-    known = {part.name for part in CONVERSATIONS.parts(run)}
-    current = {
-        name: [part for part in there[name] if part.fingerprint == fingerprint(signal_inputs(SIGNALS[name], job))]
-        for name in signals
-    }
-    _refuse_changed_shards(job, {name: [p for p in parts if p.name in known] for name, parts in current.items()})
-    return sorted({part.name for parts in current.values() for part in parts if part.name not in known})
 
 
-def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> Sequence[str]:
-    """Throw away the whole run, unless only signals were made with other settings: those are made again."""
+def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> None:
+    """Throw away the whole run, unless only signals were made with other settings: those are made again.
+
+    What is kept must be of the image files as they are now.
+    """
     state = job.state
     changed = [name for name in signals if state.differences(f"signals/{name}", signal_inputs(SIGNALS[name], job))]
-    if not changed or state.differences("conversations", inputs):
+    if not changed or state.differences("conversations", inputs) or _changed_images(job, signals)[0]:
         start_over(job.run)
         state.stages.clear()
-    else:
-        kept = [name for name in SIGNALS if name not in changed and f"signals/{name}" in state.stages]
-        if kept:
-            say(job.console, f"{job.run.url}: made again: {', '.join(changed)}; kept: {', '.join(kept)}.")
-    return []
+        return
+    kept = [name for name in SIGNALS if name not in changed and f"signals/{name}" in state.stages]
+    if kept:
+        say(job.console, f"{job.run.url}: made again: {', '.join(changed)}; kept: {', '.join(kept)}.")
 
 
-def _refuse_changed_images(job: Job, signals: Sequence[str], shards: Sequence[str]) -> None:
-    """Refuse image files that changed, of shards whose conversations were lost when the job began."""
-    if shards:
-        tables = {name: SIGNALS[name].table.parts(job.run) for name in signals}
-        _refuse_changed_shards(job, {name: [p for p in parts if p.name in shards] for name, parts in tables.items()})
+def _changed_images(job: Job, signals: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The shards of which image files changed since they were scored, of what was made with these settings and inputs.
+
+    Returns:
+        Their names, and those of the shards whose conversations are lost, so that it cannot be told of them.
+    """
+    known = {part.name for part in CONVERSATIONS.parts(job.run)}
+    current = {
+        name: [part for part in SIGNALS[name].table.parts(job.run) if part.fingerprint == stamp]
+        for name, stamp in ((name, fingerprint(signal_inputs(SIGNALS[name], job))) for name in signals)
+    }
+    seen = {name: [part for part in parts if part.name in known] for name, parts in current.items()}
+    unseen = {part.name for parts in current.values() for part in parts} - known
+    return changed_shards(job.run, job.settings, seen), sorted(unseen)
 
 
-def _refuse_changed_shards(job: Job, parts: Mapping[str, Sequence[Any]]) -> None:
-    changed = changed_shards(job.run, job.settings, parts)
+def _refuse_changed_images(job: Job, changed: Sequence[str]) -> None:
     if changed:
         raise RunChanged(
             f"{job.run.url}: image files changed since they were scored, in the shards {', '.join(changed)}; "

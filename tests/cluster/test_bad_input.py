@@ -203,7 +203,7 @@ def test_a_higher_limit_scores_nothing_twice(stopped_run: Path, job: Any, inputs
 def test_a_method_without_signals_has_no_failures_and_keeps_those_of_others(
     stopped_run: Path, job: Any, inputs: Inputs
 ) -> None:
-    """What cannot be scored can be drawn; and the list of what is to be mended would be gone after a random baseline."""
+    """What cannot be scored can be drawn; and a random baseline must not empty the list of what is to be mended."""
     before = (stopped_run / "failures.jsonl").read_bytes()
     named = ("--corpus", inputs.corpus, "--images", inputs.images, "--method", "random")
     outcome = job(stopped_run, *named, settings=LIMITS)

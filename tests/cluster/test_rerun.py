@@ -189,6 +189,22 @@ def test_fresh_makes_the_changed_signal_again_and_keeps_the_others(copied: Path,
     assert {entry["format"] for entry in read_summary(copied)["subgroups"]} == {"choice"}
 
 
+def test_fresh_keeps_no_signal_of_a_picture_that_changed(
+    copied: Path, job: Any, demo_inputs: Any, tmp_path: Path
+) -> None:
+    """Clean losses of the old picture would stand beside corrupted losses of the new one."""
+    images = Path(shutil.copytree(demo_inputs.images, tmp_path / "images"))
+    pictures = read_table(copied, "conversations")["images"].to_pylist()
+    name = next(name for names in pictures for name in names)
+    Image.new("RGB", (30, 30), "red").save(images / name)
+    before = read_table(copied, "signals/clean")["content"].to_pylist()
+    outcome = job(copied, "--images", images, "--fresh", settings=["attacks.noise=false"])
+    assert outcome.code == 0, outcome.text
+    after = read_table(copied, "signals/clean")["content"].to_pylist()
+    changed = {row for row, (was, now) in enumerate(zip(before, after, strict=True)) if was != now}
+    assert changed == {row for row, names in enumerate(pictures) if name in names}
+
+
 def test_a_method_that_is_added_costs_its_own_arithmetic(copied: Path, job: Any, demo_inputs: Any) -> None:
     """Methods are compared over the same signals; a comparison that scores again for each is not made."""
     before = times(copied)

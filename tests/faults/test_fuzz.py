@@ -16,10 +16,10 @@ from tables import read_table
 
 from ards_ray.config import CorpusSettings, LimitSettings, ProxySettings, RuntimeSettings, Settings
 from ards_ray.corpus.readers import read_corpus
+from ards_ray.corpus.stage import write_conversations
 from ards_ray.errors import CorpusError
 from ards_ray.models.family import ProxyModel, load_inputs, load_model
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import write_conversations
 from ards_ray.signals.prepare import prepare_shard
 from ards_ray.signals.score import score_shard, signals_of, vector_width, write_signals
 
