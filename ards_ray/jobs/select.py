@@ -12,7 +12,7 @@ from ards_ray.console import print_failures, printable, say
 from ards_ray.corpus.sources.registry import open_corpus
 from ards_ray.corpus.stage import conversations_inputs, ensure_conversations
 from ards_ray.corpus.table import CONVERSATIONS
-from ards_ray.errors import ArdsError, RunChanged, SettingsError, TooManyFailed
+from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.methods.method import Corpus, Method
 from ards_ray.methods.registry import methods_of
@@ -24,11 +24,10 @@ from ards_ray.models.checkpoint import adapter_folder, checkpoint_digest, checkp
 from ards_ray.models.family import load_inputs
 from ards_ray.models.loading import check_proxy
 from ards_ray.run.config import write_config
-from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fingerprint import changes, fingerprint
-from ards_ray.run.lease import hold_lease
+from ards_ray.run.opening import open_run
 from ards_ray.run.stage import Job, perform
-from ards_ray.run.state import RunState, start_over
+from ards_ray.run.state import start_over
 from ards_ray.run.workers import OpenWorkers
 from ards_ray.signals.compute import compute_signals
 from ards_ray.signals.failures import example_failure, failure_reasons, write_failures
@@ -95,16 +94,12 @@ def select(
     signals = [name for name in SIGNALS if any(name in method.signals(settings) for method in methods)]
     model, adapter = _proxy_digests(settings) if signals else ("", None)
     digests = [source.digest() for source in open_corpus(settings.corpus.files)]
-    run = RunDirectory(str(settings.output))
-    run.prepare()
+    tell = partial(say, console)
     with (
-        hold_lease(run, partial(say, console)),
-        _workers(open_workers, bool(signals))(settings.proxy, partial(say, console)) as workers,
+        open_run(str(settings.output), "selection", fresh, tell) as opened,
+        _workers(open_workers, bool(signals))(settings.proxy, tell) as workers,
     ):
-        if run.exists("answers"):
-            raise SettingsError(f"{run.url}: the output holds an evaluation; name another")
-        state = _state(run, fresh)
-        _clean_up(run, state, console)
+        run, state = opened.directory, opened.state
         if signals:
             settings = resolve_auto(settings, state, workers)
         job = Job(run, settings, state, console, workers, model, adapter)
@@ -113,9 +108,11 @@ def select(
             method.check(job)
         if settings.runtime.reuse is not None:
             _check_reuse(job, signals)
-        unseen = _refuse_changes(job, inputs, signals, fresh)
+        unseen = [] if fresh else _refuse_changes(job, inputs, signals)
         if signals:
             workers.check(run, settings, model)
+        if fresh:
+            _throw_away(job, inputs, signals)
         ensure_conversations(job, inputs)
         for method in methods:
             _check_corpus(job, method)
@@ -159,17 +156,6 @@ def _workers(open_workers: OpenWorkers | None, asks: bool) -> OpenWorkers:
     return loop_workers
 
 
-def _state(run: RunDirectory, fresh: bool) -> RunState:
-    """The stages of a run; with `fresh` a run of another version, or one that is damaged, is thrown away."""
-    try:
-        return RunState(run)
-    except ArdsError:
-        if not fresh:
-            raise
-        start_over(run)
-        return RunState(run)
-
-
 def _check_reuse(job: Job, signals: Sequence[str]) -> None:
     """Before any work: that there are signals to be taken over, and which are not."""
     url = str(job.settings.runtime.reuse)
@@ -182,38 +168,16 @@ def _check_reuse(job: Job, signals: Sequence[str]) -> None:
         say(job.console, f"{url}: {', '.join(usable)} are taken over; {', '.join(others)} are computed.")
 
 
-def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
-    """Remove what killed writers left, and have made again what was finished and is not whole any more."""
-    for part, problem in run.sweep():
-        say(console, f"{run.url}/{part.path}: {problem}; it is made again.")
-        state.reopen(part.fingerprint)
-        run.drop(part)
-    for stage in state.reopen_incomplete():
-        say(console, f"{run.url}: files of {stage} are gone from the manifest; they are made again.")
-
-
-def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str], fresh: bool) -> Sequence[str]:
+def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> Sequence[str]:
     """Refuse a change that would throw signals away, and image files that changed since they were scored.
-
-    With `fresh` nothing is refused but what cannot be looked at yet; see `_throw_away`.
 
     Returns:
         Names of the shards whose conversations are lost, so that their images cannot be looked at yet.
     """
-    if fresh:
-        _throw_away(job, inputs, signals)
-    else:
-        _refuse_differences(job, inputs, signals)
-    changed, unseen = _changed_images(job, signals)
-    _refuse_changed_images(job, changed)
-    return unseen
-
-
-def _refuse_differences(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> None:
     run, state = job.run, job.state
     there = {name: SIGNALS[name].table.parts(run) for name in SIGNALS}
     if not any(there.values()):
-        return
+        return []
     differences = state.differences("conversations", inputs)
     for name in signals:
         record = state.stages.get(f"signals/{name}")
@@ -227,6 +191,9 @@ def _refuse_differences(job: Job, inputs: Mapping[str, Any], signals: Sequence[s
             + "\n  ".join(differences)
             + "\nname another output, or throw away what was made with them with --fresh"
         )
+    changed, unseen = _changed_images(job, signals)
+    _refuse_changed_images(job, changed)
+    return unseen
 
 
 def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> None:
@@ -236,7 +203,7 @@ def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> 
     """
     state = job.state
     changed = [name for name in signals if state.differences(f"signals/{name}", signal_inputs(SIGNALS[name], job))]
-    if not changed or state.differences("conversations", inputs) or _changed_images(job, signals)[0]:
+    if not changed or state.differences("conversations", inputs) or any(_changed_images(job, signals)):
         start_over(job.run)
         state.stages.clear()
         return

@@ -1,4 +1,4 @@
-"""Shards scored alone whose conversations kill the process: real processes, with a rule in the place of the proxy."""
+"""Shards whose conversations kill the process that scores them: real processes, with a rule in the proxy's place."""
 
 import os
 from collections.abc import Callable
@@ -9,15 +9,14 @@ import pyarrow as pa
 import pytest
 import ray
 
-from ards_ray.cluster import alone
-from ards_ray.cluster.alone import LoneProxy, score_alone
-from ards_ray.cluster.resources import Workers
+from ards_ray.cluster import isolate, suspects
+from ards_ray.cluster.resources import Pool
 from ards_ray.config import Settings
+from ards_ray.corpus.table import CONVERSATIONS, ConversationsDetails
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.workers import Wanted
 from ards_ray.signals.clean import CLEAN
-from ards_ray.signals.conversations import CONVERSATIONS, ConversationsDetails
 from ards_ray.signals.work import SignalWork
 from ards_ray.signals.write import ShardRows, write_shard
 
@@ -37,10 +36,10 @@ def proxy(is_deadly: Callable[[int], bool]) -> type:
         def __init__(self, *arguments: Any):
             pass
 
-        def place(self) -> tuple[str, int]:
+        def load(self) -> tuple[str, int]:
             return ray.get_runtime_context().get_node_id(), 0
 
-        def score_alone(self, name: str, wanted: Wanted) -> ShardRows:
+        def score_rows(self, name: str, wanted: Wanted) -> ShardRows:
             rows = wanted["clean"]
             if any(map(is_deadly, rows)):
                 os._exit(1)
@@ -70,16 +69,20 @@ def run(tmp_path: Path) -> RunDirectory:
     return run
 
 
-def scored_alone(run: RunDirectory) -> dict[str, Any]:
-    with LoneProxy(work_on(run), Workers(1, cpus=1, gpus=0)) as lone:
-        return score_alone(lone, "part-00000", {"clean": None})
+def scored_again(run: RunDirectory) -> list[str]:
+    """What is said about the shard while it is scored."""
+    said: list[str] = []
+    pool = Pool(1, cpus=1, gpus=0)
+    rows = suspects.score_suspects(work_on(run), {"part-00000": {"clean": None}}, pool, said.append)
+    assert list(rows) == [{"name": "part-00000", "conversations": len(ROWS)}]
+    return said
 
 
 def test_many_killers_in_a_row_end_nothing(local_ray: None, run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dozen conversations about one picture lie in one shard: the job would end there at every start."""
-    monkeypatch.setattr(alone, "DEATHS_IN_A_ROW", 3)
-    monkeypatch.setattr(alone, "ProxyActor", proxy(lambda row: 2 <= row < 4))
-    assert scored_alone(run)["killed"] == 2
+    monkeypatch.setattr(isolate, "DEATHS_IN_A_ROW", 3)
+    monkeypatch.setattr(suspects, "ProxyActor", proxy(lambda row: 2 <= row < 4))
+    assert scored_again(run)[-1] == "part-00000: 2 of its conversations kill the process that scores them."
     rows = run.read_columns(CLEAN.table.parts(run), ["row", "status"]).to_pylist()
     found = {row["row"]: row["status"] for row in rows}
     assert {row for row, status in found.items() if status == "failed"} == {2, 3}
@@ -90,8 +93,8 @@ def test_a_proxy_that_dies_of_everything_ends_the_job(
     local_ray: None, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a broken driver every conversation would be called deadly, one after the other."""
-    monkeypatch.setattr(alone, "DEATHS_IN_A_ROW", 4)
-    monkeypatch.setattr(alone, "ProxyActor", proxy(lambda row: True))
-    with pytest.raises(ArdsError, match="died 4 times in a row, whatever it scored"):
-        scored_alone(run)
+    monkeypatch.setattr(isolate, "DEATHS_IN_A_ROW", 4)
+    monkeypatch.setattr(suspects, "ProxyActor", proxy(lambda row: True))
+    with pytest.raises(ArdsError, match="died 4 times in a row, whatever it was given"):
+        scored_again(run)
     assert [part.name for part in CLEAN.table.parts(run)] == ["part-00001"]
