@@ -80,10 +80,10 @@ def ray_job(ray_command: Callable[..., Outcome], demo_inputs: Any) -> Callable[.
 
 
 @pytest.fixture(scope="session")
-def finished(ray_job: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of the demo's 140 conversations, made on Ray; to be copied, not changed."""
+def finished(job: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the demo's 140 conversations; to be copied, not changed."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    outcome = ray_job(run)
+    outcome = job(run)
     assert outcome.code == 0, outcome.text
     return run
 

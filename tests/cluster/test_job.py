@@ -68,6 +68,15 @@ TABLES = {
 }
 
 
+@pytest.fixture(scope="module")
+def finished(ray_job: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the demo's 140 conversations, made on Ray; to be copied, not changed."""
+    run = tmp_path_factory.mktemp("ray") / "run"
+    outcome = ray_job(run)
+    assert outcome.code == 0, outcome.text
+    return run
+
+
 def member_rows(run: Path) -> set[int]:
     return set(pq.read_table(run / "methods/ards/subgroups/members.parquet")["row"].to_pylist())
 
@@ -191,7 +200,7 @@ def test_the_summary_counts_what_is_in_the_tables(finished: Path) -> None:
     assert "ray" in summary["versions"]
 
 
-def test_the_settings_of_a_run_can_be_used_again(finished: Path, tmp_path: Path, command: Any) -> None:
+def test_the_settings_of_a_run_can_be_used_again(finished: Path, tmp_path: Path, ray_command: Any) -> None:
     """A run that cannot be repeated from what it left behind cannot be explained."""
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     before = times(run)
@@ -199,7 +208,7 @@ def test_the_settings_of_a_run_can_be_used_again(finished: Path, tmp_path: Path,
     assert written["subgroups"]["members"] == 3
     assert written["proxy"]["device"] == "cpu"
     assert written["proxy"]["dtype"] == "float32"
-    outcome = command("--config", run / "config.yaml", "--output", run)
+    outcome = ray_command("--config", run / "config.yaml", "--output", run)
     assert outcome.code == 0, outcome.text
     assert "Nothing to do" in outcome.text
     assert times(run) == before

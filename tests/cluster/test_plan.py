@@ -49,12 +49,12 @@ def test_a_plan_says_what_a_sample_of_candidates_saves(ray_job: Any, job: Any, f
 
 
 def test_a_plan_of_methods_without_signals_asks_for_no_model(
-    ray_command: Any, demo_inputs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Any, demo_inputs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plan of a baseline would ask for a checkpoint and a cluster that the baseline does not need."""
     monkeypatch.setattr("ards_ray.cluster.session.ray_session", None)
     inputs = ("--corpus", demo_inputs.corpus, "--images", demo_inputs.images, "--output", tmp_path / "run")
-    outcome = ray_command(*inputs, "--method", "random,full", "--plan")
+    outcome = command(*inputs, "--method", "random,full", "--plan")
     assert outcome.code == 0, outcome.text
     assert "Method random: no signals, so that no model is asked" in outcome.text
     assert "Proxy actors" not in outcome.text
