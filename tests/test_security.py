@@ -52,11 +52,13 @@ def test_a_checkpoint_brings_no_code(demo_inputs: Any, tmp_path: Path) -> None:
         "{tmp}/mine.txt",
         "../mine.txt",
         "methods/../../mine.txt",
-        "methods//part-00000.parquet",
-        "./methods/ards/mixture.json",
-        "methods/ards/clusters/deeper/part-00000.parquet",
-        "notes/part-00000.parquet",
-        "methods/ards/mine.txt",
+        "methods/ards//part-00000.parquet",
+        "./failures.jsonl",
+        "mixture.json",
+        "methods/ards/scores/deeper/part-00000.parquet",
+        "notes/mine.parquet",
+        "signals/clean/mine.txt",
+        "signals/clean/.mine.parquet",
         "conversations/mine.parquet",
         "conversations/part-9999999999.parquet",
         "mine.txt",
@@ -82,7 +84,7 @@ def test_a_run_does_not_delete_outside_itself(tmp_path: Path, path: str, gathere
     assert mine.read_text() == "mine"
 
 
-@pytest.mark.parametrize("folder", ["manifest", "signals", "methods"])
+@pytest.mark.parametrize("folder", ["manifest", "signals", "signals/clean", "methods", "methods/ards"])
 def test_a_run_does_not_lead_out_of_itself(tmp_path: Path, demo_inputs: Any, folder: str, capsys: Any) -> None:
     """What lies where a link leads would be taken for what a killed writer left, and deleted."""
     mine = tmp_path / "mine" / "thesis.parquet"
@@ -92,6 +94,7 @@ def test_a_run_does_not_lead_out_of_itself(tmp_path: Path, demo_inputs: Any, fol
     run = RunDirectory(str(output))
     run.prepare()
     RunState(run).save()
+    (output / folder).parent.mkdir(exist_ok=True)
     (output / folder).symlink_to(mine.parent)
     inputs = {"--corpus": demo_inputs.corpus, "--images": demo_inputs.images, "--model": demo_inputs.model}
     options = [str(part) for pair in inputs.items() for part in pair]

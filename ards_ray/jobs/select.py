@@ -116,18 +116,18 @@ def select(
         ensure_conversations(job, inputs)
         for method in methods:
             _check_corpus(job, method)
-        _refuse_changed_images(job, signals, unseen)
+        if unseen:
+            _refuse_changed_images(job, _changed_images(job, signals)[0])
         write_config(run, settings)
         compute_signals(job, signals, retry_failed)
-        write_failures(run, signals)
+        write_failures(run)
         for method in methods:
             _refuse_failures(job, method)
         for method in methods:
             for stage in method.stages(job):
                 perform(job, stage)
             select_mixture(job, method)
-        used = [name for name in SIGNALS if any(name in signals_of(method, settings) for method in methods)]
-        write_failures(run, used)
+        write_failures(run)
     names = [method.name for method in methods]
     mixtures = {name: Mixture(mixture_url(run, f"methods/{name}"), read_summary(run, name)) for name in names}
     return Selected(run.url, mixtures, job.worked)
@@ -191,37 +191,44 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str])
             + "\n  ".join(differences)
             + "\nname another output, or throw away what was made with them with --fresh"
         )
-    known = {part.name for part in CONVERSATIONS.parts(run)}
-    current = {
-        name: [part for part in there[name] if part.fingerprint == fingerprint(signal_inputs(SIGNALS[name], job))]
-        for name in signals
-    }
-    _refuse_changed_shards(job, {name: [p for p in parts if p.name in known] for name, parts in current.items()})
-    return sorted({part.name for parts in current.values() for part in parts if part.name not in known})
+    changed, unseen = _changed_images(job, signals)
+    _refuse_changed_images(job, changed)
+    return unseen
 
 
 def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> None:
-    """Throw away the whole run, unless only signals were made with other settings: those are made again."""
+    """Throw away the whole run, unless only signals were made with other settings: those are made again.
+
+    What is kept must be of the image files as they are now.
+    """
     state = job.state
     changed = [name for name in signals if state.differences(f"signals/{name}", signal_inputs(SIGNALS[name], job))]
-    if not changed or state.differences("conversations", inputs):
+    if not changed or state.differences("conversations", inputs) or any(_changed_images(job, signals)):
         start_over(job.run)
         state.stages.clear()
-    else:
-        kept = [name for name in SIGNALS if name not in changed and f"signals/{name}" in state.stages]
-        if kept:
-            say(job.console, f"{job.run.url}: made again: {', '.join(changed)}; kept: {', '.join(kept)}.")
+        return
+    kept = [name for name in SIGNALS if name not in changed and f"signals/{name}" in state.stages]
+    if kept:
+        say(job.console, f"{job.run.url}: made again: {', '.join(changed)}; kept: {', '.join(kept)}.")
 
 
-def _refuse_changed_images(job: Job, signals: Sequence[str], shards: Sequence[str]) -> None:
-    """Refuse image files that changed, of shards whose conversations were lost when the job began."""
-    if shards:
-        tables = {name: SIGNALS[name].table.parts(job.run) for name in signals}
-        _refuse_changed_shards(job, {name: [p for p in parts if p.name in shards] for name, parts in tables.items()})
+def _changed_images(job: Job, signals: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The shards of which image files changed since they were scored, of what was made with these settings and inputs.
+
+    Returns:
+        Their names, and those of the shards whose conversations are lost, so that it cannot be told of them.
+    """
+    known = {part.name for part in CONVERSATIONS.parts(job.run)}
+    current = {
+        name: [part for part in SIGNALS[name].table.parts(job.run) if part.fingerprint == stamp]
+        for name, stamp in ((name, fingerprint(signal_inputs(SIGNALS[name], job))) for name in signals)
+    }
+    seen = {name: [part for part in parts if part.name in known] for name, parts in current.items()}
+    unseen = {part.name for parts in current.values() for part in parts} - known
+    return changed_shards(job.run, job.settings, seen), sorted(unseen)
 
 
-def _refuse_changed_shards(job: Job, parts: Mapping[str, Sequence[Any]]) -> None:
-    changed = changed_shards(job.run, job.settings, parts)
+def _refuse_changed_images(job: Job, changed: Sequence[str]) -> None:
     if changed:
         raise RunChanged(
             f"{job.run.url}: image files changed since they were scored, in the shards {', '.join(changed)}; "

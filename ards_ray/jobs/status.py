@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from time import time
 
+import yaml
 from rich.console import Console
 
-from ards_ray.console import print_failures, say, table_of
+from ards_ray.console import print_failures, say, shown, table_of
 from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
-from ards_ray.run.directory import RUN_FILE, Part, RunDirectory
+from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, Part, RunDirectory
+from ards_ray.run.fields import fields_problem
 from ards_ray.run.lease import Lease, read_lease
 from ards_ray.run.stage import is_current
 from ards_ray.run.state import RunState
@@ -51,6 +53,9 @@ def print_status(url: str, console: Console) -> None:
             f"{whole:,}" if whole else "",
             f"{record.seconds:,.1f}" if record.complete else "",
         )
+    for name in _methods(run):
+        if f"methods/{name}/mixture" not in state.stages:
+            table.add_row(shown(f"methods/{name}/mixture"), "not begun", "", "", "")
     console.print(table)
     slowest = min(signals, key=lambda name: rows[f"signals/{name}"], default=None)
     if slowest is not None and signals[slowest]:
@@ -70,6 +75,17 @@ def _state(run: RunDirectory, state: RunState, stage: str, at_work: bool) -> str
     if state.stages[stage].complete:
         return "to be redone"
     return "at work" if at_work else "stopped"
+
+
+def _methods(run: RunDirectory) -> list[str]:
+    """The methods that the run's settings name; none where its settings are not there or cannot be read."""
+    if not run.exists(CONFIG_FILE):
+        return []
+    try:
+        content = yaml.safe_load(run.read_bytes(CONFIG_FILE))
+    except yaml.YAMLError:
+        return []
+    return [] if fields_problem(content, {"methods": list}) else content["methods"]
 
 
 def _is_at_work(lease: Lease) -> bool:

@@ -54,9 +54,13 @@ def failure_reasons(run: RunDirectory, names: Sequence[str]) -> dict[str, int]:
     return dict(reasons)
 
 
-def write_failures(run: RunDirectory, names: Sequence[str]) -> None:
-    """Write failures.jsonl, a line for each failed conversation in the order of shards, unless it is there."""
+def write_failures(run: RunDirectory) -> None:
+    """Write failures.jsonl, unless it is there: a line for each conversation of which a signal of the run failed.
+
+    Signals that this job does not use count as well: other methods of the run use them.
+    """
     started = monotonic()
+    names = [name for name in SIGNALS if SIGNALS[name].table.parts(run)]
     stage = digest(parts_digest(SIGNALS[name].table.parts(run)) for name in names)
     written = run.part(FAILURES)
     if written is not None and written.fingerprint == stage:
@@ -74,7 +78,10 @@ def write_failures(run: RunDirectory, names: Sequence[str]) -> None:
 
 
 def example_failure(run: RunDirectory, reasons: Mapping[str, int]) -> str:
-    """The whole error of a conversation that failed for the most frequent reason; failures.jsonl is written."""
+    """The whole error of a conversation that failed for the most frequent reason; failures.jsonl is written.
+
+    The reason alone, where those conversations stand there with what failed of another signal.
+    """
     reason = max(reasons, key=lambda name: reasons[name])
     lines = run.read_bytes(FAILURES).splitlines()
-    return next(error for line in lines if reason_of(error := json.loads(line)["error"]) == reason)
+    return next((error for line in lines if reason_of(error := json.loads(line)["error"]) == reason), reason)

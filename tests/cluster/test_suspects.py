@@ -1,7 +1,7 @@
 """Shards whose conversations kill the process that scores them: real processes, with a rule in the proxy's place."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import ray
 from ards_ray.cluster import isolate, suspects
 from ards_ray.cluster.resources import Pool
 from ards_ray.config import Settings
+from ards_ray.corpus.table import CONVERSATIONS, ConversationsDetails
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.score import signals_table, write_signals
+from ards_ray.run.workers import Wanted
+from ards_ray.signals.clean import CLEAN
+from ards_ray.signals.work import SignalWork
+from ards_ray.signals.write import ShardRows, write_shard
 
-WIDTH = 2
 STAGE = "stage"
 ROWS = range(5)
 # Of a shard that was scored before.
@@ -34,19 +37,24 @@ def proxy(is_deadly: Callable[[int], bool]) -> type:
             pass
 
         def load(self) -> tuple[str, int]:
-            return ray.get_runtime_context().get_node_id(), WIDTH
+            return ray.get_runtime_context().get_node_id(), 0
 
-        def score_rows(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
+        def score_rows(self, name: str, wanted: Wanted) -> ShardRows:
+            rows = wanted["clean"]
             if any(map(is_deadly, rows)):
                 os._exit(1)
-            return pa.concat_tables([tables[row] for row in rows]), 0
+            return ShardRows({"clean": pa.concat_tables([tables[row] for row in rows])}, 0, {})
 
     return Fragile
 
 
 def scored(rows: Any) -> pa.Table:
-    fine = {"status": "ok", "vector": [0.5] * WIDTH, "clean_loss": 1.0}
-    return signals_table([{"row": row, **fine} for row in rows], WIDTH)
+    fine = {"status": "ok", "clean_loss": 1.0}
+    return pa.Table.from_pylist([{"row": row, **fine} for row in rows], schema=CLEAN.table.schema(0))
+
+
+def work_on(run: RunDirectory) -> SignalWork:
+    return SignalWork(run.url, Settings(), "", {"clean": STAGE})
 
 
 @pytest.fixture
@@ -56,8 +64,8 @@ def run(tmp_path: Path) -> RunDirectory:
     for name, rows in (("part-00000", ROWS), ("part-00001", SCORED)):
         rest = {"format": "text", "images": [], "source": "a.json"}
         conversations = pa.Table.from_pylist([{"row": row, **rest} for row in rows])
-        run.write_table(f"conversations/{name}.parquet", conversations, "", 0.0)
-    write_signals(run, Settings(), "part-00001", scored(SCORED), STAGE, 0.0, splits=0)
+        CONVERSATIONS.write(run, name, conversations, "", 0.0, ConversationsDetails({"text": len(rows)}))
+    write_shard(work_on(run), "part-00001", ShardRows({"clean": scored(SCORED)}, 0, {}), 0.0)
     return run
 
 
@@ -65,7 +73,7 @@ def scored_again(run: RunDirectory) -> list[str]:
     """What is said about the shard while it is scored."""
     said: list[str] = []
     pool = Pool(1, cpus=1, gpus=0)
-    rows = suspects.score_suspects(run, Settings(), {"part-00000": ROWS}, pool, "", STAGE, (), said.append)
+    rows = suspects.score_suspects(work_on(run), {"part-00000": {"clean": None}}, pool, said.append)
     assert list(rows) == [{"name": "part-00000", "conversations": len(ROWS)}]
     return said
 
@@ -75,7 +83,7 @@ def test_many_killers_in_a_row_end_nothing(local_ray: None, run: RunDirectory, m
     monkeypatch.setattr(isolate, "DEATHS_IN_A_ROW", 3)
     monkeypatch.setattr(suspects, "ProxyActor", proxy(lambda row: 2 <= row < 4))
     assert scored_again(run)[-1] == "part-00000: 2 of its conversations kill the process that scores them."
-    rows = run.read_columns(run.parts("signals"), ["row", "status"]).to_pylist()
+    rows = run.read_columns(CLEAN.table.parts(run), ["row", "status"]).to_pylist()
     found = {row["row"]: row["status"] for row in rows}
     assert {row for row, status in found.items() if status == "failed"} == {2, 3}
     assert found.keys() == {*ROWS, *SCORED}
@@ -89,4 +97,4 @@ def test_a_proxy_that_dies_of_everything_ends_the_job(
     monkeypatch.setattr(suspects, "ProxyActor", proxy(lambda row: True))
     with pytest.raises(ArdsError, match="died 4 times in a row, whatever it was given"):
         scored_again(run)
-    assert [part.name for part in run.parts("signals")] == ["part-00001"]
+    assert [part.name for part in CLEAN.table.parts(run)] == ["part-00001"]

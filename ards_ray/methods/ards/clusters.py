@@ -54,7 +54,11 @@ CENTROIDS = Table(
     "centroids",
 )
 CENTER = Table(
-    CLUSTERS_FOLDER, lambda width: pa.schema([("center", pa.list_(pa.float32(), width))]), NoDetails, "center"
+    CLUSTERS_FOLDER,
+    lambda width: pa.schema([("center", pa.list_(pa.float32(), width))]),
+    NoDetails,
+    "center",
+    optional=True,
 )
 LOSSES = ("corrupted_loss", "corrupted_correct")
 
