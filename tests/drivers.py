@@ -34,8 +34,8 @@ class Fault:
     Attributes:
         point: Where.
         subject: A regular expression for the path, stage, row (`row 7.`) or call of the process (`call 2`) there.
-        kind: `kill` or `crash` of the process that is there, `kill driver`, `device` lost, `file limit` of a kilobyte
-            for the process, `wait` for ever.
+        kind: `kill` or `crash` of the process that is there, `kill driver` and the process, `device` lost, `file limit`
+            of a kilobyte for the process, `wait` for ever.
         times: How often, over all processes; always if None.
         run: The run whose driver is killed.
     """
