@@ -50,7 +50,7 @@ def killed_at(
 
 
 def in_worker(run: Path, point: Point, path: str) -> Fault:
-    """A worker that writes a file is killed with the driver: in the place of the worker alone Ray would start another."""
+    """A worker that writes a file is killed, and the driver first: it would start another."""
     return Fault(point, f"(^|/){path}", "kill driver", run=str(run))
 
 
