@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from ards_ray import schema
 from ards_ray.benchmark.stores import CountedFileSystem, s3_server
 from ards_ray.console import say, table_of
 from ards_ray.errors import ArdsError, SettingsError
@@ -26,6 +25,7 @@ from ards_ray.jobs.status import print_status
 from ards_ray.run.directory import THREADS, RunDirectory
 from ards_ray.run.progress import StageProgress
 from ards_ray.run.state import RunState, versions
+from ards_ray.run.vectors import vector_column
 
 SHARD = 250
 WIDTH = 8
@@ -128,7 +128,7 @@ def _columns(table: str) -> pa.Table:
     if table == "conversations":
         columns["record"] = [f'{{"id": "{number}"}}' for number in random.integers(1 << 62, size=SHARD)]
     elif table == "signals/vectors":
-        columns["vector"] = schema.vector_column(random.standard_normal((SHARD, WIDTH)).astype(np.float16), WIDTH)
+        columns["vector"] = vector_column(random.standard_normal((SHARD, WIDTH)).astype(np.float16), WIDTH)
     else:
         columns["loss"] = random.random(SHARD, dtype=np.float32)
     return pa.table(columns)
