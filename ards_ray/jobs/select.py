@@ -122,15 +122,14 @@ def select(
         _refuse_changed_images(job, signals, unseen)
         write_config(run, settings)
         compute_signals(job, signals, retry_failed)
-        write_failures(run, signals)
+        write_failures(run)
         for method in methods:
             _refuse_failures(job, method)
         for method in methods:
             for stage in method.stages(job):
                 perform(job, stage)
             select_mixture(job, method)
-        used = [name for name in SIGNALS if any(name in signals_of(method, settings) for method in methods)]
-        write_failures(run, used)
+        write_failures(run)
     names = [method.name for method in methods]
     mixtures = {name: Mixture(mixture_url(run, f"methods/{name}"), read_summary(run, name)) for name in names}
     return Selected(run.url, mixtures, job.worked)

@@ -49,6 +49,10 @@ class Like(Method):
         if self._follows(job):
             return
         run, method = self._named(job)
+        if run.url == job.run.url and method == self.name:
+            raise SettingsError("like.run: names its own mixture; name that of another method")
+        if run.url == job.run.url and method in job.settings.methods:
+            raise SettingsError(f"like.run: {method} must be named before {self.name}: --method {method},{self.name}")
         if not run.exists(RUN_FILE):
             raise SettingsError(f"like.run: {run.url} is no run; name a mixture as RUN/METHOD")
         if not _has_mixture(RunState(run), method):

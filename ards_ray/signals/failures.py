@@ -54,16 +54,19 @@ def failure_reasons(run: RunDirectory, names: Sequence[str]) -> dict[str, int]:
     return dict(reasons)
 
 
-def write_failures(run: RunDirectory, names: Sequence[str]) -> None:
-    """Write failures.jsonl, a line for each failed conversation in the order of shards, unless it is there."""
+def write_failures(run: RunDirectory) -> None:
+    """Write failures.jsonl, a line for each failed conversation in the order of shards, unless it is there.
+
+    Of all signals that the run has: methods that are not selected for now have failures as well.
+    """
     started = monotonic()
-    stage = digest(parts_digest(SIGNALS[name].table.parts(run)) for name in names)
+    stage = digest(parts_digest(signal.table.parts(run)) for signal in SIGNALS.values())
     written = run.part(FAILURES)
     if written is not None and written.fingerprint == stage:
         return
     count = 0
     with run.publish(FAILURES) as stream:
-        for shard, found in failures(run, names):
+        for shard, found in failures(run, list(SIGNALS)):
             for entry in CONVERSATIONS.read(run, shard, ["row", "id", "source"]).to_pylist():
                 if entry["row"] in found:
                     signal, error = found[entry["row"]]

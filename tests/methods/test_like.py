@@ -88,12 +88,16 @@ def test_a_mixture_that_is_not_there_is_refused(corpus: Any, other: Path, tmp_pa
 def test_it_follows_the_method_that_it_copies(corpus: Any, tmp_path: Path) -> None:
     """Named first, it would copy what an earlier command left, or nothing."""
     output = tmp_path / "run"
-    with pytest.raises(SettingsError, match=r"like.run: "):
+    order = r"like.run: random must be named before like: --method random,like"
+    with pytest.raises(SettingsError, match=order):
         like(corpus, output, output / "random", "like,random")
     rows = like(corpus, output, output / "random", "random,like")
     assert kinds(corpus, rows) == kinds(corpus, selected_rows(output, "random"))
-    with pytest.raises(SettingsError, match=r"like.run: "):
+    with pytest.raises(SettingsError, match=order):
+        like(corpus, output, output / "random", "like,random", mixture__budget=0.1)
+    with pytest.raises(SettingsError, match=r"like.run: names its own mixture; name that of another method"):
         like(corpus, output, output / "like", "like")
+    assert selected_rows(output, "like") == rows
 
 
 def test_a_corpus_with_too_few_of_a_kind_is_refused(corpus: Any, other: Path, tmp_path: Path) -> None:
