@@ -6,10 +6,10 @@ from collections.abc import Mapping
 def largest_remainders(counts: Mapping[str, int], size: int) -> dict[str, int]:
     """Shares of the budget as in the corpus, by largest remainders, equal ones by name; they add up to `size`."""
     total = sum(counts.values())
-    exact = {name: size * count / total for name, count in counts.items()}
-    shares = {name: int(share) for name, share in exact.items()}
+    shares = {name: size * count // total for name, count in counts.items()}
     rest = size - sum(shares.values())
-    for name in sorted(exact, key=lambda name: (shares[name] - exact[name], name))[:rest]:
+    # In whole numbers: in floating point equal remainders are not equal.
+    for name in sorted(counts, key=lambda name: (-(size * counts[name] % total), name))[:rest]:
         shares[name] += 1
     return shares
 
@@ -26,11 +26,12 @@ def equal_shares(counts: Mapping[str, int], size: int) -> dict[str, int]:
     """
     shares = dict.fromkeys(sorted(counts), 0)
     left = min(size, sum(counts.values()))
-    while left:
-        open_groups = [name for name in shares if shares[name] < counts[name]]
+    open_groups = list(shares)
+    while open_groups:
         each, rest = divmod(left, len(open_groups))
-        for number, name in enumerate(open_groups):
-            more = min(each + (number < rest), counts[name] - shares[name])
-            shares[name] += more
-            left -= more
+        full = [name for name in open_groups if counts[name] <= each]
+        for number, name in enumerate(full or open_groups):
+            shares[name] = counts[name] if full else each + (number < rest)
+        left -= sum(shares[name] for name in full)
+        open_groups = [name for name in open_groups if name not in full] if full else []
     return shares

@@ -239,7 +239,8 @@ def _refuse_changed_images(job: Job, changed: Sequence[str]) -> None:
 def _check_corpus(job: Job, method: Method) -> None:
     corpus = Corpus(job, signals_of(method, job.settings))
     budget = job.settings.mixture.budget
-    if not method.size(corpus, budget_count(budget, corpus.size)):
+    wanted = budget_count(budget, corpus.size)
+    if not wanted and not method.size(corpus, wanted):
         raise SettingsError(f"mixture.budget: {budget} of {corpus.size:,} conversations is none of them")
     method.check_corpus(corpus)
 

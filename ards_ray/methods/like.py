@@ -46,16 +46,24 @@ class Like(Method):
 
     def check(self, job: Job) -> None:
         """See `Method.check`."""
-        run, method = self._named(job)
-        before = job.settings.methods[: job.settings.methods.index(self.name)]
-        if run.url == job.run.url and method in before:
+        if self._follows(job):
             return
+        run, method = self._named(job)
+        if run.url == job.run.url and method == self.name:
+            raise SettingsError("like.run: names its own mixture; name that of another method")
+        if run.url == job.run.url and method in job.settings.methods:
+            raise SettingsError(f"like.run: {method} must be named before {self.name}: --method {method},{self.name}")
         if not run.exists(RUN_FILE):
             raise SettingsError(f"like.run: {run.url} is no run; name a mixture as RUN/METHOD")
         if not _has_mixture(RunState(run), method):
             done = sorted(name.split("/")[1] for name in RunState(run).stages if name.endswith("/mixture"))
             there = f"it has {', '.join(done)}" if done else "it has none yet"
             raise SettingsError(f"like.run: {run.url} has no finished mixture of a method {method!r}; {there}")
+
+    def check_corpus(self, corpus: Corpus) -> None:
+        """See `Method.check_corpus`."""
+        if not self._follows(corpus.job):
+            self._wanted(corpus)
 
     def depends(self, job: Job) -> Mapping[str, Any]:
         """See `Method.depends`."""
@@ -74,19 +82,13 @@ class Like(Method):
         return sum(self._wanted(corpus).values())
 
     def choose(self, corpus: Corpus, ranking: Ranking, size: int) -> np.ndarray:
-        """See `Method.choose`.
+        """See `Method.choose`."""
+        return choose_shares(ranking, _kinds(corpus), self._wanted(corpus))
 
-        Raises:
-            SettingsError: the corpus has fewer conversations of a kind than the other mixture.
-        """
-        groups, wanted = _kinds(corpus), self._wanted(corpus)
-        for name, count in wanted.items():
-            if groups.counts.get(name, 0) < count:
-                raise SettingsError(
-                    f"like.run: {self.own(corpus.job.settings).run} has {count:,} conversations of {name}, and this "
-                    f"corpus has {groups.counts.get(name, 0):,}; name a mixture of the same corpus"
-                )
-        return choose_shares(ranking, groups, wanted)
+    def _follows(self, job: Job) -> bool:
+        """Whether the other mixture is made by this job, before this one."""
+        run, method = self._named(job)
+        return run.url == job.run.url and method in job.settings.methods[: job.settings.methods.index(self.name)]
 
     def _named(self, job: Job) -> tuple[RunDirectory, str]:
         """The run and the method that the setting names."""
@@ -94,7 +96,11 @@ class Like(Method):
         return RunDirectory(folder.removesuffix("/methods")), method
 
     def _wanted(self, corpus: Corpus) -> dict[str, int]:
-        """Conversations of each format and source folder in the other mixture."""
+        """Conversations of each format and source folder in the other mixture.
+
+        Raises:
+            SettingsError: the corpus has fewer of a kind.
+        """
         run, method = self._named(corpus.job)
         job = corpus.job
         other = corpus if run.url == job.run.url else Corpus(replace(job, run=run, state=RunState(run)), ())
@@ -105,6 +111,13 @@ class Like(Method):
             columns = run.read_table(part.path, ["row", "selected"])
             rows = columns["row"].to_numpy()[columns["selected"].to_numpy()]
             counts.update(groups.names[code] for code in groups.codes[rows].tolist())
+        there = _kinds(corpus).counts
+        for name, count in counts.items():
+            if there.get(name, 0) < count:
+                raise SettingsError(
+                    f"like.run: {self.own(job.settings).run} has {count:,} conversations of {name}, and this corpus "
+                    f"has {there.get(name, 0):,}; name a mixture of the same corpus"
+                )
         return dict(sorted(counts.items()))
 
 

@@ -67,7 +67,7 @@ def write_failures(run: RunDirectory) -> None:
         return
     count = 0
     with run.publish(FAILURES) as stream:
-        for shard, found in failures(run, names):
+        for shard, found in failures(run, list(SIGNALS)):
             for entry in CONVERSATIONS.read(run, shard, ["row", "id", "source"]).to_pylist():
                 if entry["row"] in found:
                     signal, error = found[entry["row"]]

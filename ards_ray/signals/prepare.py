@@ -13,7 +13,7 @@ from ards_ray.corpus.images import decode_image, read_image
 from ards_ray.corpus.readers import embedded_row
 from ards_ray.corpus.sources.registry import open_source
 from ards_ray.corpus.table import CONVERSATIONS, conversation_of
-from ards_ray.corruption.attack import corrupt
+from ards_ray.corruption.attack import Corruption, corrupt
 from ards_ray.corruption.noise import add_noise
 from ards_ray.errors import ArdsError, ConversationError
 from ards_ray.models.family import ProxyInputs
@@ -57,7 +57,7 @@ def prepare_shard(work: SignalWork, name: str, wanted: Wanted, inputs: ProxyInpu
                     known.setdefault(signal, {})[conversation.row] = found[signal]
             signals = tuple(signal for signal in signals if signal not in found)
             if signals:
-                conversations.append(_prepare(conversation, content, signals, work.settings, inputs, pictures))
+                conversations += _prepare(conversation, content, signals, work.settings, inputs, pictures)
         except ConversationError as error:
             conversations.append(PreparedConversation(entry["row"], signals, error=str(error)))
         except (ArdsError, OSError, MemoryError):
@@ -90,23 +90,41 @@ def _prepare(
     settings: Settings,
     inputs: ProxyInputs,
     pictures: "Pictures",
-) -> PreparedConversation:
-    versions = {SIGNALS[signal].versions for signal in signals}
-    corruption = corrupt(conversation, settings.attacks, settings.seed) if "corrupted" in versions else None
-    clean, corrupted = None, []
-    noised = corruption is not None and corruption.attack == "noise"
-    shown = conversation.images[0] if conversation.images else None
-    image = pictures.clean(shown) if "clean" in versions or not noised else -1
-    if "clean" in versions:
+) -> list[PreparedConversation]:
+    """The conversation; where its corrupted versions alone cannot be scored, what they are for stands apart."""
+    row = conversation.row
+    of_corrupted = tuple(name for name in signals if SIGNALS[name].versions == "corrupted")
+    of_clean = tuple(name for name in signals if name not in of_corrupted)
+    corruption = corrupt(conversation, settings.attacks, settings.seed) if of_corrupted else None
+    clean = None
+    if of_clean:
+        image = pictures.clean(conversation.images[0] if conversation.images else None)
         clean = _encode(conversation.rounds, image, settings, inputs, pictures)
-    if corruption is not None and noised:
+    if corruption is None:
+        return [PreparedConversation(row, signals, None, None, clean, (), content)]
+    try:
+        corrupted = _corrupted(conversation, corruption, clean, settings, inputs, pictures)
+    except ConversationError as error:
+        failed = PreparedConversation(row, of_corrupted, error=str(error))
+        return [PreparedConversation(row, of_clean, None, None, clean, (), content), failed] if of_clean else [failed]
+    return [PreparedConversation(row, signals, corruption.attack, None, clean, corrupted, content)]
+
+
+def _corrupted(
+    conversation: Conversation,
+    corruption: Corruption,
+    clean: TokenSequence | None,
+    settings: Settings,
+    inputs: ProxyInputs,
+    pictures: "Pictures",
+) -> tuple[TokenSequence, ...]:
+    shown = conversation.images[0] if conversation.images else None
+    if corruption.attack == "noise":
         noise = pictures.noised(shown)
         unnoised = clean or _encode(conversation.rounds, noise, settings, inputs, pictures)
-        corrupted = [TokenSequence(unnoised.ids, unnoised.targets, noise)]
-    elif corruption is not None:
-        corrupted = [_encode(rounds, image, settings, inputs, pictures) for rounds in corruption.versions]
-    attack = corruption.attack if corruption else None
-    return PreparedConversation(conversation.row, signals, attack, None, clean, tuple(corrupted), content)
+        return (TokenSequence(unnoised.ids, unnoised.targets, noise),)
+    image = pictures.clean(shown)
+    return tuple(_encode(rounds, image, settings, inputs, pictures) for rounds in corruption.versions)
 
 
 def _encode(

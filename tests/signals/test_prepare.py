@@ -9,12 +9,16 @@ import pyarrow.parquet as pq
 from families import write_llava_next, write_qwen
 from PIL import Image
 
-from ards_ray.config import AttackSettings, CorpusSettings, Links, Settings
+from ards_ray.config import CorpusSettings, Links, Settings
 from ards_ray.corpus.stage import write_conversations
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.corruption.attack import attack_on
 from ards_ray.models.family import load_inputs
 from ards_ray.run.directory import RunDirectory
 from ards_ray.signals.prepare import prepare_shard
+from ards_ray.signals.prepared import PreparedShard
+from ards_ray.signals.registry import SIGNALS
+from ards_ray.signals.work import SignalWork
 
 TURNS = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A house."}]
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -24,9 +28,15 @@ def write_corpus(file: Path, images: list[dict[str, Any]]) -> None:
     pq.write_table(pa.table({"conversations": pa.array([TURNS] * len(images)), "image": pa.array(images, IMAGE)}), file)
 
 
+def prepared(run: RunDirectory, settings: Settings, model: Path) -> PreparedShard:
+    """The run's only shard, asked for all signals."""
+    (part,) = CONVERSATIONS.parts(run)
+    work = SignalWork(run.url, settings, model="")
+    return prepare_shard(work, part.name, dict.fromkeys(SIGNALS), load_inputs(model))
+
+
 def errors(run: RunDirectory, settings: Settings, model: Path) -> list[str | None]:
-    (part,) = run.parts("conversations")
-    return [item.error for item in prepare_shard(run, part.name, settings, load_inputs(model)).conversations]
+    return [item.error for item in prepared(run, settings, model).conversations]
 
 
 def test_embedded_images_that_cannot_be_had(demo_inputs: Any, tmp_path: Path) -> None:
@@ -49,8 +59,7 @@ def pictures_of(corpus: Path, images: Path, model: Path, folder: Path, links: Li
     settings = Settings(corpus=CorpusSettings(files=(str(corpus),), images=str(images), links=links))
     run = RunDirectory(str(folder))
     list(write_conversations(run, settings, "stage"))
-    (part,) = run.parts("conversations")
-    return prepare_shard(run, part.name, settings, load_inputs(model))
+    return prepared(run, settings, model)
 
 
 def test_exif_orientation_as_in_the_familys_training(demo_inputs: Any, tmp_path: Path) -> None:
@@ -101,8 +110,4 @@ def test_several_images_fail_when_they_are_made_ready(demo_inputs: Any, tmp_path
     assert table["images"].to_pylist() == [names, names, names[:1]]
     assert table["format"].to_pylist() == ["image"] * 3
     # Nor does such a conversation count among those that can be attacked.
-    attacks = [
-        attack_on(entry["row"], entry["format"], entry["images"], entry["record"], AttackSettings(), 42)
-        for entry in table.to_pylist()
-    ]
-    assert attacks == [None, None, "noise"]
+    assert [attack_on(entry, Settings()) for entry in table.to_pylist()] == [None, None, "noise"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ards_ray.config import SubgroupSettings
-from ards_ray.methods.ards.members import Candidates, difficulty_weights, subgroup_loss, worst_case
+from ards_ray.methods.ards.members import Candidates, difficulty_weights, draw, subgroup_loss, worst_case
 
 NAN = float("nan")
 
@@ -75,32 +75,39 @@ def test_wrong_answers_in_multiple_choice() -> None:
     assert members(candidates([1] * 5, [9, 2, 4, 8, 1], correct=correct, choice=False), criterion="answer") == [0, 3, 2]
 
 
+def drawn(count: int, size: int, name: str = "choice-000", seed: int = 42) -> list[int]:
+    return draw(np.arange(count), name, size, seed).tolist()
+
+
 def test_candidates_are_a_seeded_sample() -> None:
     """The reference tries a sample of each cluster; unseeded, as there, no run can be repeated."""
-    count = 200
-    given = candidates([0] * count, list(range(count)))
-    chosen = members(given, 50, candidates=50)
+    chosen = drawn(200, 50)
     assert len(set(chosen)) == 50
-    assert chosen == sorted(chosen, reverse=True)
-    assert chosen == members(given, 50, candidates=50)
-    assert chosen != members(given, 50, seed=43, candidates=50)
-    assert chosen != members(candidates([0] * count, list(range(count)), name="box-000"), 50, candidates=50)
-    assert members(given, 5, candidates=50) == chosen[:5]
-    assert members(given, candidates=count) == members(given) == [199, 198, 197]
+    assert chosen == sorted(chosen)
+    assert chosen == drawn(200, 50)
+    assert chosen != drawn(200, 50, seed=43)
+    assert chosen != drawn(200, 50, name="box-000")
+    assert drawn(200, 200) == drawn(200, 999) == list(range(200))
     # Half of the sample comes from either half of the cluster.
-    assert 10 < sum(row < count // 2 for row in chosen) < 40
+    assert 10 < sum(row < 100 for row in chosen) < 40
+
+
+def test_those_that_were_not_drawn_are_no_members() -> None:
+    """Their corrupted losses are unknown; as members they would need one."""
+    losses = [float(row) if row % 3 == 0 else NAN for row in range(30)]
+    assert members(candidates([0] * 30, losses), 4) == [27, 24, 21, 18]
 
 
 def test_without_perturbation_members_are_drawn() -> None:
     """The ablation's control: whatever the gaps, seeded, none twice, those without a corrupted version as well."""
     count = 200
     given = candidates([0] * count, [NAN] * count)
-    drawn = members(given, 50, perturb=False)
-    assert len(set(drawn)) == 50
-    assert drawn == members(given, 50, perturb=False)
-    assert drawn == members(candidates([0] * count, list(range(count))), 50, perturb=False)
-    assert drawn != members(given, 50, seed=43, perturb=False)
-    assert 10 < sum(row < count // 2 for row in drawn) < 40
+    chosen = members(given, 50, perturb=False)
+    assert len(set(chosen)) == 50
+    assert chosen == members(given, 50, perturb=False)
+    assert chosen == members(candidates([0] * count, list(range(count))), 50, perturb=False)
+    assert chosen != members(given, 50, seed=43, perturb=False)
+    assert 10 < sum(row < count // 2 for row in chosen) < 40
     assert sorted(members(given, 500, perturb=False)) == list(range(count))
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from ards_ray.errors import ArdsError
 from ards_ray.run import directory
-from ards_ray.run.directory import Part, RunDirectory
-from ards_ray.run.vectors import vectors_of
-from ards_ray.signals.read_vectors import parts_of_places, places_of_scored, read_places, scored_vectors
-from ards_ray.signals.score import signals_table, write_signals_table
+from ards_ray.run.directory import RunDirectory
+from ards_ray.signals.read_vectors import VectorsPart, parts_of_places, places_of_scored, read_places, scored_vectors
+from ards_ray.signals.signal import SignalDetails
+from ards_ray.signals.vectors import VECTORS
+from ards_ray.signals.write import write_part
 
 # An odd number of bytes stands in front of the vectors sooner or later.
 WIDTH = 6
@@ -27,16 +28,16 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> RunDirectory:
     return made
 
 
-def write(run: RunDirectory, failed: set[int] = FAILED) -> tuple[Part, np.ndarray]:
+def write(run: RunDirectory, failed: set[int] = FAILED) -> tuple[VectorsPart, np.ndarray]:
     vectors = np.random.default_rng(3).standard_normal((len(FORMATS), WIDTH)).astype(np.float16)
     rows = [
         {"row": 10 + row, "status": "failed", "error": "x" * row}
         if row in failed
-        else {"row": 10 + row, "status": "ok", "vector": vectors[row], "clean_loss": 1.0, "corruption": "noise"}
+        else {"row": 10 + row, "status": "ok", "vector": vectors[row].tolist()}
         for row in range(len(FORMATS))
     ]
-    table = signals_table(rows, WIDTH).append_column("format", pa.array(FORMATS))
-    return write_signals_table(run, "signals/part-00000.parquet", table, "stamp", 0.0, {}), vectors
+    table = pa.Table.from_pylist(rows, schema=VECTORS.table.schema(WIDTH)).append_column("format", pa.array(FORMATS))
+    return write_part(run, VECTORS, "part-00000", table, "stamp", 0.0, SignalDetails()), vectors
 
 
 def test_vectors_are_those_of_the_file(run: RunDirectory) -> None:
@@ -64,7 +65,7 @@ def test_places_of_all_parts_lead_to_their_parts(run: RunDirectory) -> None:
     """A place that leads to a neighbouring part fetches another conversation's vector; some parts have none scored."""
     parts = [write(run, failed)[0] for failed in (set(range(9)), FAILED, set(range(9)), {0}, set())]
     expected = places_of_scored(parts)
-    found = parts_of_places(parts, np.arange(sum(part.details["ok"] for part in parts)))
+    found = parts_of_places(parts, np.arange(sum(part.details.ok for part in parts)))
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(parts_of_places(parts, np.array([6, 5, 22])), [[3, 1, 4], [0, 5, 8]])
 
