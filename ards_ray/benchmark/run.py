@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -20,12 +21,15 @@ from rich.console import Console
 
 from ards_ray.benchmark.stores import CountedFileSystem, s3_server
 from ards_ray.console import say, table_of
+from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import ConversationsDetails
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.jobs.status import print_status
 from ards_ray.run.directory import THREADS, RunDirectory
 from ards_ray.run.progress import StageProgress
 from ards_ray.run.state import RunState, versions
 from ards_ray.run.vectors import vector_column
+from ards_ray.signals.signal import SignalDetails
 
 SHARD = 250
 WIDTH = 8
@@ -113,7 +117,7 @@ def _write_shards(arguments: tuple[str, range, int, dict[str, str]]) -> int:
         rows = min(SHARD, conversations - first)
         for table, stamp in stamps.items():
             content = _columns(table).slice(0, rows).set_column(0, "row", pa.array(np.arange(first, first + rows)))
-            run.write_table(f"{table}/part-{number:05d}.parquet", content, stamp, monotonic(), _details(rows))
+            run.write_table(f"{table}/part-{number:05d}.parquet", content, stamp, monotonic(), _details(table, rows))
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write, shards))
@@ -134,11 +138,14 @@ def _columns(table: str) -> pa.Table:
     return pa.table(columns)
 
 
-def _details(rows: int) -> dict[str, Any]:
-    """As much as the manifest notes of a part of real signals."""
-    formats = {name: rows // 7 for name in ("choice", "phrase", "caption", "region", "box", "image", "text")}
-    counts = {"ok": rows, "failed": 0, "splits": 0, "taken": 0, "width": WIDTH}
-    return {**counts, "reasons": {}, "formats": formats, "scored": formats, "attacked": formats, "images": "0" * 64}
+def _details(table: str, rows: int) -> dict[str, Any]:
+    """What the manifest notes of a part."""
+    formats = {name: rows // len(FORMATS) for name in FORMATS}
+    if table == "conversations":
+        return asdict(ConversationsDetails(formats, ["synthetic.json"]))
+    together = {"clean": 1, "corrupted": 1, "vectors": 1}
+    details = SignalDetails(ok=rows, formats=formats, scored=formats, width=WIDTH, images="0" * 64, together=together)
+    return asdict(details)
 
 
 def _open(url: str) -> tuple[RunDirectory, RunState]:

@@ -57,7 +57,7 @@ def _write_part(arguments: tuple[str, int, np.ndarray, int, Mapping[str, str]]) 
     names = [FORMATS[code] for code in formats]
     started = monotonic()
     name = f"part-{number:05d}"
-    counts = ConversationsDetails(dict(Counter(names)))
+    counts = ConversationsDetails(dict(Counter(names)), ["synthetic.json"])
     table = _conversations(rows, names, random)
     CONVERSATIONS.write(run, name, table, stamps["conversations"], started, counts)
     order = np.argsort(formats, kind="stable")

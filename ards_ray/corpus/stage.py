@@ -43,7 +43,9 @@ def write_conversations(run: RunDirectory, settings: Settings, stage: str) -> It
         entries = read_corpus(settings.corpus.files)
         started = monotonic()
         for number, table in enumerate(shard_corpus(entries, settings.runtime.shard_size, scratch)):
-            details = ConversationsDetails(dict(Counter(table["format"].to_pylist())))
+            details = ConversationsDetails(
+                dict(Counter(table["format"].to_pylist())), sorted(table["source"].unique().to_pylist())
+            )
             yield CONVERSATIONS.write(run, f"part-{number:05d}", table, stage, started, details)
             started = monotonic()
 
@@ -53,5 +55,4 @@ def _embedded_images_moved(job: Job) -> bool:
     files = job.settings.corpus.files
     if not any(source.embeds_images for source in open_corpus(files)):
         return False
-    sources = job.run.read_columns(CONVERSATIONS.parts(job.run), ["source"])["source"]
-    return not set(sources.unique().to_pylist()) <= set(files)
+    return any(not set(part.details.sources) <= set(files) for part in CONVERSATIONS.parts(job.run))

@@ -15,9 +15,15 @@ from ards_ray.run.table import Table
 
 @dataclass(frozen=True)
 class ConversationsDetails:
-    """What the manifest notes of a part: its conversations of each format."""
+    """What the manifest notes of a part.
+
+    Attributes:
+        formats: Its conversations of each format.
+        sources: The corpus files that they come from.
+    """
 
     formats: dict[str, int]
+    sources: list[str]
 
 
 CONVERSATIONS = Table(

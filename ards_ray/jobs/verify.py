@@ -2,7 +2,7 @@
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -109,7 +109,8 @@ def find_problems(
     yield from lost
     whole = not lost
     with ThreadPoolExecutor(THREADS) as pool:
-        for found in pool.map(lambda part: list(_file_problems(run, state, part)), parts):
+        sizes = run.sizes()
+        for found in pool.map(lambda part: list(_file_problems(run, state, part, sizes)), parts):
             advance()
             yield from found
             whole = whole and not found
@@ -221,9 +222,9 @@ def _alike(one: Table[Any], other: Table[Any]) -> bool:
     return bool(one.rows_of) and one.rows_of == other.rows_of
 
 
-def _file_problems(run: RunDirectory, state: RunState, part: Part) -> Iterator[Problem]:
+def _file_problems(run: RunDirectory, state: RunState, part: Part, sizes: Mapping[str, int]) -> Iterator[Problem]:
     location = run.location / part.path
-    if not location.exists():
+    if part.path not in sizes:
         yield Problem(part.path, "missing")
         return
     sha, size = sha256(), 0

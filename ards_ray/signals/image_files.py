@@ -16,6 +16,8 @@ from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.signal import OK, SignalDetails
 from ards_ray.storage.location import locate
 
+NO_FILES = digest([])
+
 
 def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.ChunkedArray) -> str:
     """A digest of the image files of some rows; embedded images are part of the corpus and do not count.
@@ -26,7 +28,7 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
         rows: The rows.
     """
     if settings.corpus.images is None:
-        return digest([])
+        return NO_FILES
     chosen = conversations.filter(pc.is_in(conversations["row"], pa.chunked_array(rows)))
     names = sorted(
         {
@@ -63,6 +65,9 @@ def changed_shards(
 def _has_changed(
     run: RunDirectory, settings: Settings, name: str, parts: Sequence[tuple[str, Part[SignalDetails]]]
 ) -> bool:
+    if settings.corpus.images is None:
+        # Nothing was read of an image folder, and there is nothing to look at.
+        return any(part.details.images != NO_FILES for _, part in parts)
     conversations = CONVERSATIONS.read(run, name, ["row", "images", "source"])
     digests: dict[bytes, str] = {}
     for signal, part in parts:

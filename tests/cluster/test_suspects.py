@@ -64,7 +64,7 @@ def run(tmp_path: Path) -> RunDirectory:
     for name, rows in (("part-00000", ROWS), ("part-00001", SCORED)):
         rest = {"format": "text", "images": [], "source": "a.json"}
         conversations = pa.Table.from_pylist([{"row": row, **rest} for row in rows])
-        CONVERSATIONS.write(run, name, conversations, "", 0.0, ConversationsDetails({"text": len(rows)}))
+        CONVERSATIONS.write(run, name, conversations, "", 0.0, ConversationsDetails({"text": len(rows)}, ["a.json"]))
     write_shard(work_on(run), "part-00001", ShardRows({"clean": scored(SCORED)}, 0, {}), 0.0)
     return run
 

@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> RunDirectory:
         {"row": row, "id": "x", "source": "a.json", "format": "text", "images": [], "record": "{}"} for row in range(4)
     ]
     table = pa.Table.from_pylist(rows, schema=CONVERSATIONS.schema(0))
-    CONVERSATIONS.write(run, NAME, table, "", 0.0, ConversationsDetails({"text": 4}))
+    CONVERSATIONS.write(run, NAME, table, "", 0.0, ConversationsDetails({"text": 4}, ["a.json"]))
     return run
 
 
