@@ -9,6 +9,7 @@ import pytest
 from ards_ray.errors import ArdsError
 from ards_ray.run import directory
 from ards_ray.run.directory import RunDirectory
+from ards_ray.run.vectors import vectors_of
 from ards_ray.signals.read_vectors import VectorsPart, parts_of_places, places_of_scored, read_places, scored_vectors
 from ards_ray.signals.signal import SignalDetails
 from ards_ray.signals.vectors import VECTORS
