@@ -1,6 +1,7 @@
 """Reading what a run wrote."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,30 @@ def read_signals(run: Path) -> pa.Table:
     for table in tables:
         columns |= {name: table[name] for name in table.column_names if name not in columns}
     return pa.table(columns)
+
+
+def read_entries(run: Path) -> list[dict[str, Any]]:
+    """The manifest's entries, those of parts gathered in a file for each table."""
+    contents = [json.loads(file.read_text()) for file in sorted((run / "manifest").rglob("*.json"))]
+    return [entry for content in contents for entry in (content if isinstance(content, list) else [content])]
+
+
+def change_entry(run: Path, path: str, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Change the manifest's entry of a file, or remove it where the change gives nothing."""
+    file = (run / "manifest" / path).with_suffix(".json")
+    if file.exists():
+        entry = change(json.loads(file.read_text()))
+        file.unlink() if entry is None else file.write_text(json.dumps(entry))
+        return
+    gathered = file.with_name("parts.json")
+    entries = json.loads(gathered.read_text())
+    assert path in [entry["path"] for entry in entries]
+    changed = [change(entry) if entry["path"] == path else entry for entry in entries]
+    gathered.write_text(json.dumps([entry for entry in changed if entry is not None]))
+
+
+def remove_entry(run: Path, path: str) -> None:
+    change_entry(run, path, lambda entry: None)
 
 
 def vectors_in(column: pa.ChunkedArray) -> np.ndarray:

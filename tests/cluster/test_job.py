@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tables import SIGNALS, read_signals, read_summary, read_table, times
+from tables import SIGNALS, read_entries, read_signals, read_summary, read_table, times
 
 WIDTH = 128
 VECTOR = pa.list_(pa.float16(), WIDTH)
@@ -137,7 +137,7 @@ def test_the_mixture_is_a_training_file_of_the_original_records(finished: Path, 
 
 def test_the_manifest_vouches_for_every_file(finished: Path) -> None:
     """The manifest is how a rerun knows that a part is whole; a wrong entry reuses a broken part for ever."""
-    entries = [json.loads(file.read_text()) for file in sorted((finished / "manifest").glob("*.json"))]
+    entries = read_entries(finished)
     stages = {record["fingerprint"] for record in json.loads((finished / "run.json").read_text())["stages"].values()}
     for entry in entries:
         content = (finished / entry["path"]).read_bytes()
@@ -164,7 +164,7 @@ def test_nothing_unfinished_stays_behind(finished: Path) -> None:
 def test_run_json_says_what_each_stage_depended_on(finished: Path) -> None:
     """Years later this is how one finds out what a mixture was made of."""
     content = json.loads((finished / "run.json").read_text())
-    assert content["schema_version"] == 3
+    assert content["schema_version"] == 4
     signals = [f"signals/{name}" for name in SIGNALS]
     stages = [f"methods/ards/{name}" for name in ("clusters", "subgroups", "scores", "mixture")]
     assert sorted(content["stages"]) == sorted(["conversations", *signals, *stages])

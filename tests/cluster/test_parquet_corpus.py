@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tables import SIGNALS, read_signals, read_summary, read_table, times
+from tables import SIGNALS, read_signals, read_summary, read_table, remove_entry, times
 
 EMBEDDED = 30
 PATHS = 30
@@ -113,7 +113,7 @@ def test_a_parquet_corpus_that_moved_can_still_be_scored(parquet_run: ParquetRun
     try:
         for name in SIGNALS:
             (parquet_run.output / f"signals/{name}/part-00000.parquet").unlink()
-            (parquet_run.output / f"manifest/signals-{name}-part-00000.json").unlink()
+            remove_entry(parquet_run.output, f"signals/{name}/part-00000.parquet")
         outcome = job(parquet_run.output, "--corpus", moved, parquet_run.paths)
     finally:
         moved.rename(parquet_run.embedded)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tables import SIGNALS, read_signals, read_summary, read_table, times
+from tables import SIGNALS, read_signals, read_summary, read_table, remove_entry, times
 
 from ards_ray.cli import main
 
@@ -31,7 +31,7 @@ def remove(run: Path, path: str, with_entry: bool = True) -> None:
     """Remove a file of the run, and its entry in the manifest."""
     (run / path).unlink()
     if with_entry:
-        (run / "manifest" / f"{path.rsplit('.', 1)[0].replace('/', '-')}.json").unlink()
+        remove_entry(run, path)
 
 
 def test_a_finished_run_is_left_alone(copied: Path, job: Any) -> None:
@@ -149,7 +149,7 @@ def test_a_changed_image_is_refused(copied: Path, job: Any, demo_inputs: Any, tm
     assert "image files changed" in outcome.text
     assert times(copied) == before
     # With the conversations lost as well they are looked at as soon as those are there again.
-    for file in [*copied.glob("conversations/*"), *copied.glob("manifest/conversations-*")]:
+    for file in [*copied.glob("conversations/*"), *copied.glob("manifest/conversations/*")]:
         file.unlink()
     outcome = job(copied, "--images", images)
     assert outcome.code == 2, outcome.text

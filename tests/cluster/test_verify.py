@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tables import SIGNALS
+from tables import SIGNALS, change_entry, read_entries, remove_entry
 
 from ards_ray.cli import main
 from ards_ray.run.directory import RunDirectory
@@ -45,9 +45,8 @@ def rewrite(run: Path, path: str, change: Callable[[pa.Table], pa.Table]) -> Non
     directory.write_table(path, table, part.fingerprint, 0.0, part.details, groups)
 
 
-def entry(run: Path, name: str, **values: object) -> None:
-    file = run / "manifest" / name
-    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+def entry(run: Path, path: str, **values: object) -> None:
+    change_entry(run, path, lambda entry: entry | values)
 
 
 def set_value(table: pa.Table, column: str, value: object, row: int = 0) -> pa.Table:
@@ -124,12 +123,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit flipped": (flip, f"{VECTORS}: its checksum is not the manifest's"),
     "cut": (cut, f"{VECTORS}: "),
     "gone": (lambda run: (run / CLEAN).unlink(), f"{CLEAN}: missing"),
-    "not listed": (lambda run: without_entry(run, SCORES), f"{SCORES}: not in the manifest"),
+    "not listed": (lambda run: remove_entry(run, SCORES), f"{SCORES}: not in the manifest"),
     "another stage's": (
-        lambda run: entry(run, "methods-ards-clusters-part-00000.json", fingerprint="f" * 64),
+        lambda run: entry(run, "methods/ards/clusters/part-00000.parquet", fingerprint="f" * 64),
         "methods/ards/clusters/part-00000.parquet: made with other settings",
     ),
-    "rows": (lambda run: entry(run, "signals-clean-part-00001.json", rows=1), f"{CLEAN}: "),
+    "rows": (lambda run: entry(run, CLEAN, rows=1), f"{CLEAN}: "),
     "an empty summary": (empty_summary, f"{SUMMARY}: damaged ('method' is missing"),
     "a sum": (change_summary, f"{SUMMARY}: selected: "),
     "inputs": (change_run_file, "run.json: the fingerprint of signals/corrupted is not that of its inputs"),
@@ -176,17 +175,13 @@ LOST = [
 ]
 
 
-def without_entry(run: Path, path: str) -> None:
-    (run / "manifest" / f"{path.rsplit('.', 1)[0].replace('/', '-')}.json").unlink()
-
-
 @pytest.mark.parametrize("path", LOST)
 def test_what_is_lost_with_its_entry_is_named_and_nothing_else(
     copied: Path, check: Callable[..., tuple[int, str]], path: str
 ) -> None:
     """Of a copy that broke off nothing tells that there was more; and whoever deletes sound files that are named
     throws away what was scored."""
-    without_entry(copied, path)
+    remove_entry(copied, path)
     code, text = check("verify", copied)
     assert code == 1
     assert f"{copied}/{path}: not in the manifest" in text
@@ -206,7 +201,7 @@ def test_a_file_that_only_some_settings_make_is_looked_for_where_they_do(
     assert job(copied, settings=["vectors.center=true"]).code == 0
     code, text = check("verify", copied)
     assert code == 0, text
-    without_entry(copied, center)
+    remove_entry(copied, center)
     code, text = check("verify", copied)
     assert code == 1
     assert f"{copied}/{center}: not in the manifest" in text
@@ -218,7 +213,7 @@ def test_a_lost_file_that_nothing_tells_of_is_counted(copied: Path, check: Calla
     folders = ("conversations", *(f"signals/{name}" for name in SIGNALS))
     for folder in folders:
         path = f"{folder}/part-00003.parquet"
-        without_entry(copied, path)
+        remove_entry(copied, path)
         (copied / path).unlink()
     code, text = check("verify", copied)
     assert code == 1
@@ -252,7 +247,7 @@ def test_settings_that_cannot_be_read_are_named_and_written_again(
 
 def test_files_of_another_shape_are_named(copied: Path, check: Callable[..., tuple[int, str]]) -> None:
     """A traceback names no file, and whoever looks after a run by a script gets nothing to go by."""
-    entry(copied, "signals-clean-part-00001.json", details={})
+    entry(copied, CLEAN, details={})
     for command in ("verify", "status"):
         code, text = check(command, copied)
         assert code == 1
@@ -293,10 +288,10 @@ def test_status_of_a_run_at_work(copied: Path, check: Callable[..., tuple[int, s
         del content["stages"][f"methods/ards/{stage}"]
     for name in SIGNALS:
         content["stages"][f"signals/{name}"]["complete"] = False
-        (copied / f"manifest/signals-{name}-part-00001.json").unlink()
+        remove_entry(copied, f"signals/{name}/part-00001.parquet")
     (copied / "run.json").write_text(json.dumps(content))
-    entries = list(copied.glob("manifest/signals-clean-part-*.json"))
-    rows, parts = sum(json.loads(file.read_text())["rows"] for file in entries), len(entries)
+    entries = [entry for entry in read_entries(copied) if entry["path"].startswith("signals/clean/")]
+    rows, parts = sum(entry["rows"] for entry in entries), len(entries)
     code, text = check("status", copied)
     assert code == 0, text
     for name in SIGNALS:
