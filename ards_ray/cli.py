@@ -105,7 +105,7 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         print_settings(settings)
         return
     # Imported late: help and settings do not wait for torch and Ray.
-    from ards_ray.jobs.plan import plan
+    from ards_ray.jobs.plan import plan, print_plan
     from ards_ray.jobs.select import select
     from ards_ray.mixture.summary import print_summary
 
@@ -114,7 +114,7 @@ def _select(options: argparse.Namespace, console: Console) -> None:
 
         settings = with_demo(read_settings(options, DEMO_DEFAULTS))
     if options.plan:
-        plan(settings, console)
+        print_plan(plan(settings, console), str(settings.output), console)
     else:
         selected = select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
         if not selected.worked:

@@ -10,7 +10,9 @@ from rich.console import Console
 from ards_ray.config import Settings
 from ards_ray.console import print_failures, printable, say
 from ards_ray.corpus.sources.registry import open_corpus
-from ards_ray.errors import ArdsError, RunChanged, SettingsError, TooManyFailed
+from ards_ray.corpus.stage import conversations_inputs, ensure_conversations
+from ards_ray.corpus.table import CONVERSATIONS
+from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.methods.method import Corpus, Method
 from ards_ray.methods.registry import methods_of
@@ -22,20 +24,17 @@ from ards_ray.models.checkpoint import adapter_folder, checkpoint_digest, checkp
 from ards_ray.models.family import load_inputs
 from ards_ray.models.loading import check_proxy
 from ards_ray.run.config import write_config
-from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fingerprint import changes, fingerprint
-from ards_ray.run.lease import hold_lease
+from ards_ray.run.opening import open_run
 from ards_ray.run.stage import Job, perform
-from ards_ray.run.state import RunState, start_over
+from ards_ray.run.state import start_over
 from ards_ray.run.workers import OpenWorkers
 from ards_ray.signals.compute import compute_signals
-from ards_ray.signals.conversations import CONVERSATIONS
-from ards_ray.signals.conversations_stage import conversations_inputs, ensure_conversations
 from ards_ray.signals.failures import example_failure, failure_reasons, write_failures
 from ards_ray.signals.image_files import changed_shards
 from ards_ray.signals.inputs import signal_inputs
 from ards_ray.signals.registry import SIGNALS
-from ards_ray.signals.reuse import usable_signals
+from ards_ray.signals.reuse import other_run, usable_signals
 from ards_ray.validation import check_settings
 
 
@@ -95,16 +94,12 @@ def select(
     signals = [name for name in SIGNALS if any(name in method.signals(settings) for method in methods)]
     model, adapter = _proxy_digests(settings) if signals else ("", None)
     digests = [source.digest() for source in open_corpus(settings.corpus.files)]
-    run = RunDirectory(str(settings.output))
-    run.prepare()
+    tell = partial(say, console)
     with (
-        hold_lease(run, partial(say, console)),
-        _workers(open_workers, bool(signals))(settings.proxy, partial(say, console)) as workers,
+        open_run(str(settings.output), "selection", fresh, tell) as opened,
+        _workers(open_workers, bool(signals))(settings.proxy, tell) as workers,
     ):
-        if run.exists("answers"):
-            raise SettingsError(f"{run.url}: the output holds an evaluation; name another")
-        state = _state(run, fresh)
-        _clean_up(run, state, console)
+        run, state = opened.directory, opened.state
         if signals:
             settings = resolve_auto(settings, state, workers)
         job = Job(run, settings, state, console, workers, model, adapter)
@@ -113,9 +108,11 @@ def select(
             method.check(job)
         if settings.runtime.reuse is not None:
             _check_reuse(job, signals)
-        unseen = _refuse_changes(job, inputs, signals, fresh)
+        unseen = [] if fresh else _refuse_changes(job, inputs, signals)
         if signals:
             workers.check(run, settings, model)
+        if fresh:
+            _throw_away(job, inputs, signals)
         ensure_conversations(job, inputs)
         for method in methods:
             _check_corpus(job, method)
@@ -159,39 +156,19 @@ def _workers(open_workers: OpenWorkers | None, asks: bool) -> OpenWorkers:
     return loop_workers
 
 
-def _state(run: RunDirectory, fresh: bool) -> RunState:
-    """The stages of a run; with `fresh` a run of another version, or one that is damaged, is thrown away."""
-    try:
-        return RunState(run)
-    except ArdsError:
-        if not fresh:
-            raise
-        start_over(run)
-        return RunState(run)
-
-
 def _check_reuse(job: Job, signals: Sequence[str]) -> None:
     """Before any work: that there are signals to be taken over, and which are not."""
-    other = RunDirectory(str(job.settings.runtime.reuse))
-    if other.url == job.run.url:
-        raise SettingsError(f"runtime.reuse: {other.url} is the output itself; name another output")
+    url = str(job.settings.runtime.reuse)
+    if url == job.run.url:
+        raise SettingsError(f"runtime.reuse: {url} is the output itself; name another output")
+    other = other_run(url)
     usable = usable_signals(other, {name: signal_inputs(SIGNALS[name], job) for name in signals})
     others = [name for name in signals if name not in usable]
     if others:
-        say(job.console, f"{other.url}: {', '.join(usable)} are taken over; {', '.join(others)} are computed.")
+        say(job.console, f"{url}: {', '.join(usable)} are taken over; {', '.join(others)} are computed.")
 
 
-def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
-    """Remove what killed writers left, and have made again what was finished and is not whole any more."""
-    for part, problem in run.sweep():
-        say(console, f"{run.url}/{part.path}: {problem}; it is made again.")
-        state.reopen(part.fingerprint)
-        run.drop(part)
-    for stage in state.reopen_incomplete():
-        say(console, f"{run.url}: files of {stage} are gone from the manifest; they are made again.")
-
-
-def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str], fresh: bool) -> Sequence[str]:
+def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> Sequence[str]:
     """Refuse a change that would throw signals away, and image files that changed since they were scored.
 
     Returns:
@@ -199,8 +176,6 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str],
     """
     run, state = job.run, job.state
     there = {name: SIGNALS[name].table.parts(run) for name in SIGNALS}
-    if fresh:
-        return _throw_away(job, inputs, signals)
     if not any(there.values()):
         return []
     differences = state.differences("conversations", inputs)
@@ -225,7 +200,7 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str],
     return sorted({part.name for parts in current.values() for part in parts if part.name not in known})
 
 
-def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> Sequence[str]:
+def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> None:
     """Throw away the whole run, unless only signals were made with other settings: those are made again."""
     state = job.state
     changed = [name for name in signals if state.differences(f"signals/{name}", signal_inputs(SIGNALS[name], job))]
@@ -236,7 +211,6 @@ def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> 
         kept = [name for name in SIGNALS if name not in changed and f"signals/{name}" in state.stages]
         if kept:
             say(job.console, f"{job.run.url}: made again: {', '.join(changed)}; kept: {', '.join(kept)}.")
-    return []
 
 
 def _refuse_changed_images(job: Job, signals: Sequence[str], shards: Sequence[str]) -> None:

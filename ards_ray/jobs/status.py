@@ -7,12 +7,12 @@ from time import time
 from rich.console import Console
 
 from ards_ray.console import print_failures, say, table_of
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RUN_FILE, Part, RunDirectory
 from ards_ray.run.lease import Lease, read_lease
 from ards_ray.run.stage import is_current
 from ards_ray.run.state import RunState
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.failures import failure_reasons
 from ards_ray.signals.registry import SIGNALS
 

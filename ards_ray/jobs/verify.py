@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ards_ray.config import Settings, to_dict
 from ards_ray.console import say
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import ANSWERS, RECORDED
 from ards_ray.methods.ranking import ranking_table
@@ -30,7 +31,6 @@ from ards_ray.run.progress import StageProgress
 from ards_ray.run.stage import is_current
 from ards_ray.run.state import RunState
 from ards_ray.run.table import NoDetails, Table
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.failures import FAILURES, failed_rows
 from ards_ray.signals.read_vectors import scored_vectors
 from ards_ray.signals.registry import SIGNALS

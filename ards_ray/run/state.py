@@ -11,7 +11,7 @@ from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.fields import fields_problem
 from ards_ray.run.fingerprint import Inputs, changes, fingerprint
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _RECORD = {
     "fingerprint": str,
     "inputs": dict,
@@ -141,7 +141,7 @@ def _read_stages(run: RunDirectory) -> dict[str, StageRecord]:
     if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
         raise RunChanged(
             f"{run.url}: made with schema version {content.get('schema_version')}, this is {SCHEMA_VERSION}; "
-            "name another output or start over with --fresh"
+            "name another output, where --reuse takes over its signals, or start over with --fresh"
         )
     if problem := _problem(content):
         raise ArdsError(f"{run.url}/{RUN_FILE}: damaged ({problem}); put a copy of it back, or start over with --fresh")

@@ -5,15 +5,15 @@ from contextlib import ExitStack
 
 from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fingerprint import fingerprint
 from ards_ray.run.stage import Job
 from ards_ray.run.workers import Wanted
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.inputs import signal_inputs
 from ards_ray.signals.registry import SIGNALS
-from ards_ray.signals.reuse import earlier_signals, usable_signals
+from ards_ray.signals.reuse import earlier_signals, other_run, usable_signals
 from ards_ray.signals.signal import FAILED, SignalDetails
 from ards_ray.signals.work import SignalWork
 from ards_ray.storage.location import locate
@@ -102,7 +102,7 @@ def _compute(
     inputs = {name: signal_inputs(SIGNALS[name], job) for name in names}
     earlier = None
     if job.settings.runtime.reuse is not None:
-        other = RunDirectory(job.settings.runtime.reuse)
+        other = other_run(job.settings.runtime.reuse)
         earlier = earlier_signals(other, usable_signals(other, inputs))
     asked = {name for wanted in shards.values() for name in wanted}
     with ExitStack() as stack, job.progress("signals", total, "conversations") as progress:

@@ -8,11 +8,11 @@ from time import monotonic
 import numpy as np
 import pyarrow.compute as pc
 
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import reason_of
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fingerprint import digest
 from ards_ray.run.stage import parts_digest
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.signal import FAILED
 

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from ards_ray.config import Settings
 from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import digest
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.signal import OK, SignalDetails
 from ards_ray.storage.location import locate

@@ -2,20 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ards_ray import schema
 from ards_ray.corpus.conversation import Conversation
 from ards_ray.errors import SettingsError
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes
 from ards_ray.run.state import RunState
+from ards_ray.run.vectors import vector_column
 from ards_ray.signals.clean import CLEAN
+from ards_ray.signals.former import former_inputs, former_parts, former_table, is_former
 from ards_ray.signals.inputs import comparable
 from ards_ray.signals.read_vectors import VectorsPart, places_of_scored, read_places
 from ards_ray.signals.registry import SIGNALS
@@ -104,52 +106,78 @@ class Earlier:
             for part in np.unique(parts).tolist():
                 mine = np.flatnonzero(parts == part)
                 vectors[mine] = read_places(run, earlier.parts[part], places[mine].tolist())
-            values["vector"] = schema.vector_column(vectors, width)
+            values["vector"] = vector_column(vectors, width)
         table_schema = signal.table.schema(width)
         columns = [values[field.name] if field.name in values else taken[field.name] for field in table_schema]
         return pa.table(columns, schema=table_schema).combine_chunks()
 
 
-def usable_signals(run: RunDirectory, inputs: Mapping[str, Inputs]) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class OtherRun:
+    """The signals of another run.
+
+    Attributes:
+        run: The run.
+        inputs: What each of its signals depends on, by signal.
+        rows: Reads a signal's rows.
+    """
+
+    run: RunDirectory
+    inputs: Mapping[str, Inputs]
+    rows: Callable[[Signal], EarlierSignal]
+
+
+def other_run(url: str) -> OtherRun:
+    """The signals of a run, finished or not, also of one of the layout before this one.
+
+    Raises:
+        SettingsError: it is no run.
+    """
+    run = RunDirectory(url)
+    if not run.exists(RUN_FILE):
+        raise SettingsError(f"runtime.reuse: {run.url} is no run")
+    if is_former(run):
+        return OtherRun(run, former_inputs(run), partial(_former_rows, run))
+    state = RunState(run)
+    inputs = {name: state.stages[f"signals/{name}"].inputs for name in SIGNALS if f"signals/{name}" in state.stages}
+    return OtherRun(run, inputs, partial(_rows, run, state))
+
+
+def usable_signals(other: OtherRun, inputs: Mapping[str, Inputs]) -> tuple[str, ...]:
     """The signals of another run that may be taken over.
 
     Args:
-        run: The other run, finished or not.
+        other: The other run.
         inputs: What this run's signals depend on, by signal.
 
     Raises:
-        SettingsError: it is no run, or has none that was made with this proxy and these settings.
+        SettingsError: it has none that was made with this proxy and these settings.
     """
-    if not run.exists(RUN_FILE):
-        raise SettingsError(f"runtime.reuse: {run.url} is no run")
-    state = RunState(run)
-    records = {name: state.stages.get(f"signals/{name}") for name in inputs}
-    if not any(records.values()):
-        raise SettingsError(f"runtime.reuse: {run.url} has no signals yet")
+    if not other.inputs:
+        raise SettingsError(f"runtime.reuse: {other.run.url} has no signals yet")
     differences = {
-        name: changes(comparable(record.inputs), comparable(inputs[name]))
-        for name, record in records.items()
-        if record is not None
+        name: changes(comparable(other.inputs[name]), comparable(inputs[name]))
+        for name in inputs
+        if name in other.inputs
     }
     usable = tuple(name for name, found in differences.items() if not found)
     if CLEAN.name not in usable:
         found = list(dict.fromkeys(line for lines in differences.values() for line in lines))
         raise SettingsError(
-            f"runtime.reuse: the signals of {run.url} were made with another proxy or other settings:\n  "
+            f"runtime.reuse: the signals of {other.run.url} were made with another proxy or other settings:\n  "
             + "\n  ".join(found)
         )
     return usable
 
 
-def earlier_signals(run: RunDirectory, names: Sequence[str]) -> Earlier:
+def earlier_signals(other: OtherRun, names: Sequence[str]) -> Earlier:
     """What another run has computed of some signals; see `usable_signals`. The clean losses tell which rows are whose.
 
     Args:
-        run: The other run.
+        other: The other run.
         names: The signals.
     """
-    state = RunState(run)
-    signals = {name: _rows(run, SIGNALS[name], state) for name in names}
+    signals = {name: other.rows(SIGNALS[name]) for name in names}
     clean = signals[CLEAN.name].rows
     contents = pa.table({"row": clean["row"], "content": clean["content"]}).sort_by("content").combine_chunks()
     rows = contents["row"].to_numpy()
@@ -160,19 +188,35 @@ def earlier_signals(run: RunDirectory, names: Sequence[str]) -> Earlier:
         missing = have[np.minimum(places, max(len(have) - 1, 0))] != rows if len(have) else np.ones(len(rows), bool)
         columns[name] = pa.array(places, mask=missing, type=pa.int64())
     kept = {name: EarlierSignal(one.rows.drop_columns(["row"]), one.parts) for name, one in signals.items()}
-    return Earlier(run.url, pa.table(columns).combine_chunks(), kept)
+    return Earlier(other.run.url, pa.table(columns).combine_chunks(), kept)
 
 
-def _rows(run: RunDirectory, signal: Signal, state: RunState) -> EarlierSignal:
+def _rows(run: RunDirectory, state: RunState, signal: Signal) -> EarlierSignal:
     stamp = state.stages[f"signals/{signal.name}"].fingerprint
     parts = [part for part in signal.table.parts(run) if part.fingerprint == stamp]
-    names = [field.name for field in signal.table.schema(1) if field.name not in ("error", "vector")]
+    names = _columns(signal)
     table = run.read_columns(parts, names) if parts else signal.table.schema(1).empty_table().select(names)
-    if signal.has_vectors:
-        table = table.filter(pc.equal(table["status"], OK))
-        part_index, places = places_of_scored(parts)
-        table = table.append_column("part", pa.array(part_index, type=pa.int32()))
-        table = table.append_column("place", pa.array(places, type=pa.int64()))
-    else:
+    return _earlier(signal, table, parts)
+
+
+def _former_rows(run: RunDirectory, signal: Signal) -> EarlierSignal:
+    parts = former_parts(run)
+    names = _columns(signal)
+    table = former_table(run, parts, names) if parts else signal.table.schema(1).empty_table().select(names)
+    return _earlier(signal, table, parts)
+
+
+def _columns(signal: Signal) -> list[str]:
+    return [field.name for field in signal.table.schema(1) if field.name not in ("error", "vector")]
+
+
+def _earlier(signal: Signal, table: pa.Table, parts: Sequence[VectorsPart]) -> EarlierSignal:
+    """A signal's rows, given its columns in the order of its parts."""
+    if not signal.has_vectors:
         table = table.filter(pc.not_equal(table["status"], FAILED))
-    return EarlierSignal(table.sort_by("row").combine_chunks(), tuple(parts) if signal.has_vectors else ())
+        return EarlierSignal(table.sort_by("row").combine_chunks(), ())
+    table = table.filter(pc.equal(table["status"], OK))
+    part_index, places = places_of_scored(parts)
+    table = table.append_column("part", pa.array(part_index, type=pa.int32()))
+    table = table.append_column("place", pa.array(places, type=pa.int64()))
+    return EarlierSignal(table.sort_by("row").combine_chunks(), tuple(parts))

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError, reason_of
 from ards_ray.models.sequence import SequenceScore
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.workers import Wanted
 from ards_ray.signals.clean import CLEAN
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.image_files import image_files_digest
 from ards_ray.signals.prepared import PreparedShard
 from ards_ray.signals.registry import SIGNALS

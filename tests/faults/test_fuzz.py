@@ -15,11 +15,11 @@ from tables import read_table
 
 from ards_ray.config import CorpusSettings, LimitSettings, ProxySettings, RuntimeSettings, Settings
 from ards_ray.corpus.readers import read_corpus
+from ards_ray.corpus.stage import write_conversations
 from ards_ray.errors import CorpusError
 from ards_ray.models.checkpoint import checkpoint_digest
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.workers import Wanted
-from ards_ray.signals.conversations import write_conversations
 from ards_ray.signals.loop import Loop
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.work import SignalWork

@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stream import CountedStream
+from ards_ray.run.vectors import vector_column
 from ards_ray.storage.location import locate
 
 WIDTH = 4
@@ -65,7 +65,7 @@ def rows(count: int = 5, first: int = 0) -> pa.Table:
         {
             "row": pa.array(range(first, first + count), type=pa.int64()),
             "error": pa.array([None if row % 2 else f"é {row}" for row in range(count)], type=pa.string()),
-            "vector": schema.vector_column(vectors, WIDTH),
+            "vector": vector_column(vectors, WIDTH),
         }
     )
 

@@ -10,9 +10,10 @@ from families import write_llava_next, write_qwen
 from PIL import Image
 
 from ards_ray.config import AttackSettings, CorpusSettings, Links, Settings
+from ards_ray.corpus.stage import write_conversations
+from ards_ray.corruption.attack import attack_on
 from ards_ray.models.family import load_inputs
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import attack_on, write_conversations
 from ards_ray.signals.prepare import prepare_shard
 
 TURNS = [{"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A house."}]

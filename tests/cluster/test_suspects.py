@@ -1,4 +1,4 @@
-"""Shards scored alone whose conversations kill the process: real processes, with a rule in the place of the proxy."""
+"""Shards whose conversations kill the process that scores them: real processes, with a rule in the proxy's place."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 import ray
 
-from ards_ray.cluster import alone
-from ards_ray.cluster.alone import LoneProxy, score_alone
-from ards_ray.cluster.resources import Workers
+from ards_ray.cluster import isolate, suspects
+from ards_ray.cluster.resources import Pool
 from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
@@ -34,10 +33,10 @@ def proxy(is_deadly: Callable[[int], bool]) -> type:
         def __init__(self, *arguments: Any):
             pass
 
-        def place(self) -> tuple[str, int]:
+        def load(self) -> tuple[str, int]:
             return ray.get_runtime_context().get_node_id(), WIDTH
 
-        def score_alone(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
+        def score_rows(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
             if any(map(is_deadly, rows)):
                 os._exit(1)
             return pa.concat_tables([tables[row] for row in rows]), 0
@@ -62,16 +61,20 @@ def run(tmp_path: Path) -> RunDirectory:
     return run
 
 
-def scored_alone(run: RunDirectory) -> dict[str, Any]:
-    with LoneProxy(run, Settings(), Workers(1, cpus=1, gpus=0), "", STAGE, ()) as lone:
-        return score_alone(lone, "part-00000", ROWS)
+def scored_again(run: RunDirectory) -> list[str]:
+    """What is said about the shard while it is scored."""
+    said: list[str] = []
+    pool = Pool(1, cpus=1, gpus=0)
+    rows = suspects.score_suspects(run, Settings(), {"part-00000": ROWS}, pool, "", STAGE, (), said.append)
+    assert list(rows) == [{"name": "part-00000", "conversations": len(ROWS)}]
+    return said
 
 
 def test_many_killers_in_a_row_end_nothing(local_ray: None, run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dozen conversations about one picture lie in one shard: the job would end there at every start."""
-    monkeypatch.setattr(alone, "DEATHS_IN_A_ROW", 3)
-    monkeypatch.setattr(alone, "ProxyActor", proxy(lambda row: 2 <= row < 4))
-    assert scored_alone(run)["killed"] == 2
+    monkeypatch.setattr(isolate, "DEATHS_IN_A_ROW", 3)
+    monkeypatch.setattr(suspects, "ProxyActor", proxy(lambda row: 2 <= row < 4))
+    assert scored_again(run)[-1] == "part-00000: 2 of its conversations kill the process that scores them."
     rows = run.read_columns(run.parts("signals"), ["row", "status"]).to_pylist()
     found = {row["row"]: row["status"] for row in rows}
     assert {row for row, status in found.items() if status == "failed"} == {2, 3}
@@ -82,8 +85,8 @@ def test_a_proxy_that_dies_of_everything_ends_the_job(
     local_ray: None, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a broken driver every conversation would be called deadly, one after the other."""
-    monkeypatch.setattr(alone, "DEATHS_IN_A_ROW", 4)
-    monkeypatch.setattr(alone, "ProxyActor", proxy(lambda row: True))
-    with pytest.raises(ArdsError, match="died 4 times in a row, whatever it scored"):
-        scored_alone(run)
+    monkeypatch.setattr(isolate, "DEATHS_IN_A_ROW", 4)
+    monkeypatch.setattr(suspects, "ProxyActor", proxy(lambda row: True))
+    with pytest.raises(ArdsError, match="died 4 times in a row, whatever it was given"):
+        scored_again(run)
     assert [part.name for part in run.parts("signals")] == ["part-00001"]
