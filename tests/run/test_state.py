@@ -140,9 +140,9 @@ def test_damaged_run_file_is_named(run: RunDirectory) -> None:
     ("content", "problem"),
     [
         ([], "no object"),
-        ({"schema_version": 3}, "'stages' is missing"),
-        ({"schema_version": 3, "stages": {"signals": []}}, "stage 'signals': it is no object"),
-        ({"schema_version": 3, "stages": {"signals": {"complete": True}}}, "stage 'signals': 'fingerprint' is missing"),
+        ({"schema_version": 4}, "'stages' is missing"),
+        ({"schema_version": 4, "stages": {"signals": []}}, "stage 'signals': it is no object"),
+        ({"schema_version": 4, "stages": {"signals": {"complete": True}}}, "stage 'signals': 'fingerprint' is missing"),
     ],
 )
 def test_a_run_file_that_lacks_something_is_named(run: RunDirectory, content: Any, problem: str) -> None:
