@@ -43,4 +43,8 @@ def times(run: Path, *folders: str) -> dict[str, int]:
     """When each file of a run, or of some of its folders, was last written; config.yaml, the last start's, left out."""
     files = (path for path in run.rglob("*") if path.is_file() and path.name != "config.yaml")
     stamps = {str(path.relative_to(run)): path.stat().st_mtime_ns for path in files}
-    return {name: stamp for name, stamp in stamps.items() if not folders or name.startswith(tuple(f"{folder}/" for folder in folders))}
+    return {
+        name: stamp
+        for name, stamp in stamps.items()
+        if not folders or name.startswith(tuple(f"{folder}/" for folder in folders))
+    }

@@ -74,7 +74,10 @@ def test_a_mixture_that_is_not_there_is_refused(corpus: Any, other: Path, tmp_pa
     refused = [
         (None, r"like.run: not stated; give --like RUN/METHOD"),
         (tmp_path / "nowhere" / "ards", rf"like.run: {tmp_path}/nowhere is no run; name a mixture as RUN/METHOD"),
-        (other / "ards", rf"like.run: {other} has no finished mixture of a method 'ards'; it has balanced, choice-first"),
+        (
+            other / "ards",
+            rf"like.run: {other} has no finished mixture of a method 'ards'; it has balanced, choice-first",
+        ),
         (other, rf"like.run: {other.parent} is no run"),
         (output / "ards", rf"like.run: {output} is no run; name a mixture as RUN/METHOD"),
     ]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from loops import loop_select, mixture_bytes, single, table_digests
+from rich.console import Console
 from tables import read_summary, read_table, times
 
 from ards_ray.errors import RunChanged
 from ards_ray.jobs.verify import verify
 from ards_ray.signals import score
-from rich.console import Console
 
 SIGNALS = ("clean", "vectors", "corrupted")
 CANDIDATES = 4
@@ -201,17 +201,18 @@ def test_candidates_give_what_all_losses_would_have_given(
     assert calls.look() == []
     assert times(run, "signals") == files
     assert_same_subgroups(run, drawn)
-    assert single(run, "methods/ards/candidates/candidates").equals(
-        single(drawn, "methods/ards/candidates/candidates")
-    )
+    assert single(run, "methods/ards/candidates/candidates").equals(single(drawn, "methods/ards/candidates/candidates"))
     assert_sound(run)
 
 
 def test_only_candidates_are_computed(finished: Path, drawn: Path) -> None:
     """The corrupted loss of a conversation costs as much as its clean one: that is what drawing saves."""
     rows = single(drawn, "methods/ards/candidates/candidates").to_pylist()
-    clusters = {entry["row"]: f"{entry['format']}-{entry['cluster']:03d}" for entry in
-                read_table(drawn, "methods/ards/clusters").to_pylist() if entry["cluster"] is not None}
+    clusters = {
+        entry["row"]: f"{entry['format']}-{entry['cluster']:03d}"
+        for entry in read_table(drawn, "methods/ards/clusters").to_pylist()
+        if entry["cluster"] is not None
+    }
     sizes: dict[str, int] = {}
     for row in corruptible(finished):
         if row in clusters:
@@ -237,9 +238,7 @@ def test_only_candidates_are_computed(finished: Path, drawn: Path) -> None:
     assert_sound(drawn)
 
 
-def test_more_candidates_compute_the_missing_ones(
-    demo_inputs: Any, drawn: Path, tmp_path: Path, calls: Calls
-) -> None:
+def test_more_candidates_compute_the_missing_ones(demo_inputs: Any, drawn: Path, tmp_path: Path, calls: Calls) -> None:
     """Raising the sample of a finished run costs the further losses, and ends where a run of its own does."""
     run = shutil.copytree(drawn, tmp_path / "more")
     before = {row["row"]: row for row in read_table(run, "signals/corrupted").to_pylist()}
