@@ -105,7 +105,7 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         print_settings(settings)
         return
     # Imported late: help and settings do not wait for torch and Ray.
-    from ards_ray.jobs.plan import plan
+    from ards_ray.jobs.plan import plan, print_plan
     from ards_ray.jobs.select import select
     from ards_ray.mixture.summary import print_summary
 
@@ -114,7 +114,7 @@ def _select(options: argparse.Namespace, console: Console) -> None:
 
         settings = with_demo(read_settings(options, DEMO_DEFAULTS))
     if options.plan:
-        plan(settings, console)
+        print_plan(plan(settings, console), str(settings.output), console)
     else:
         selected = select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
         if not selected.worked:
@@ -264,6 +264,16 @@ def _add_benchmark(commands: "argparse._SubParsersAction[Parser]") -> None:
     scoring.add_argument("--batch-positions", type=whole_number(1), metavar="N", help="positions computed together")
     scoring.add_argument("--json", metavar="FILE", help="file for the figures")
     scoring.set_defaults(run=_benchmark_scoring)
+    run = benchmarks.add_parser(
+        "run",
+        help="what a large finished run costs to open, to look at and to verify",
+        description="Seconds and objects read for opening, status, resume and verify of a synthetic run.",
+    )
+    run.add_argument("--conversations", type=whole_number(1), default=1_000_000, metavar="N", help="conversations")
+    run.add_argument("--s3", action="store_true", help="measure on an S3 server on this machine, too")
+    run.add_argument("--output", metavar="DIR", help="folder of the run, kept and used again")
+    run.add_argument("--json", metavar="FILE", help="file for the figures")
+    run.set_defaults(run=_benchmark_run)
 
 
 def _benchmark_selection(options: argparse.Namespace, console: Console) -> None:
@@ -278,3 +288,9 @@ def _benchmark_scoring(options: argparse.Namespace, console: Console) -> None:
     measure_scoring(
         options.device, options.model, options.conversations, options.batch_positions, options.json, console
     )
+
+
+def _benchmark_run(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.benchmark.run import measure_run
+
+    measure_run(options.conversations, options.output, options.s3, options.json, console)

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from ards_ray import schema
 from ards_ray.arrays.seeds import generator
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import CONVERSATIONS, ConversationsDetails
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import CONVERSATIONS, ConversationsDetails
+from ards_ray.run.vectors import vector_column
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.signal import NONE, OK, SignalDetails
 from ards_ray.signals.write import write_part
@@ -57,7 +57,7 @@ def _write_part(arguments: tuple[str, int, np.ndarray, int, Mapping[str, str]]) 
     names = [FORMATS[code] for code in formats]
     started = monotonic()
     name = f"part-{number:05d}"
-    counts = ConversationsDetails(dict(Counter(names)))
+    counts = ConversationsDetails(dict(Counter(names)), ["synthetic.json"])
     table = _conversations(rows, names, random)
     CONVERSATIONS.write(run, name, table, stamps["conversations"], started, counts)
     order = np.argsort(formats, kind="stable")
@@ -88,7 +88,7 @@ def _conversations(rows: np.ndarray, names: list[str], random: np.random.Generat
             pa.array([[record["image"]] if "image" in record else [] for record in records], pa.list_(pa.string())),
             pa.array([json.dumps(record) for record in records], type=pa.large_string()),
         ],
-        schema=schema.CONVERSATIONS,
+        schema=CONVERSATIONS.schema(0),
     )
 
 
@@ -119,7 +119,7 @@ def _signals(rows: np.ndarray, formats: np.ndarray, width: int, random: np.rando
         "corrupted status": pa.array([OK if attack else NONE for attack in attacks]),
         "format": pa.array([FORMATS[code] for code in formats]),
         "error": pa.nulls(len(rows), pa.string()),
-        "vector": schema.vector_column(halves.reshape(len(rows), width).half().numpy(), width),
+        "vector": vector_column(halves.reshape(len(rows), width).half().numpy(), width),
         "clean_loss": pa.array(clean),
         "corrupted_loss": pa.array(corrupted, mask=~corruptible),
         "clean_correct": pa.array(clean < 0.5),

@@ -57,7 +57,7 @@ class ProxyActor:
         count = write_shard(self._work, shard.name, rows_of(self._run, shard, scored), started)
         return {"name": shard.name, "conversations": count, "failure": b""}
 
-    def score_alone(self, name: str, wanted: Wanted) -> ShardRows:
+    def score_rows(self, name: str, wanted: Wanted) -> ShardRows:
         """Some rows of a shard, made ready and scored in this process.
 
         Raises:
@@ -67,7 +67,7 @@ class ProxyActor:
         shard = prepare_shard(self._work, name, wanted, proxy_inputs(str(self._work.settings.proxy.model)))
         return rows_of(self._run, shard, self._scored(shard))
 
-    def place(self) -> tuple[str, int]:
+    def load(self) -> tuple[str, int]:
         """The node it is on and the width of its vectors, once the proxy is loaded.
 
         Raises:

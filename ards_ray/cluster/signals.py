@@ -12,7 +12,7 @@ from ards_ray.cluster.failure import DEATHS, packed, unpacked
 from ards_ray.cluster.parts import shared_once
 from ards_ray.cluster.preflight import check_images_here
 from ards_ray.cluster.proxy_actor import ProxyActor
-from ards_ray.cluster.resources import Workers
+from ards_ray.cluster.resources import Pool
 from ards_ray.cluster.session import forestall_restart_warning
 from ards_ray.errors import ArdsError
 from ards_ray.run.workers import Wanted
@@ -32,9 +32,7 @@ LOST_SHARE = 0.1
 CALLS_PER_ACTOR = 2
 
 
-def score_shards(
-    work: SignalWork, shards: Mapping[str, Wanted], total: int, workers: Workers
-) -> Iterator[dict[str, Any]]:
+def score_shards(work: SignalWork, shards: Mapping[str, Wanted], total: int, workers: Pool) -> Iterator[dict[str, Any]]:
     """Score shards, yielding a row of counts for each that is written; those that kill their process are left out.
 
     A node that is lost takes the shards of its actors along, and the second try of each as well, which finds its actor
@@ -82,7 +80,7 @@ def _lost_nodes() -> int:
     return sum(not node["Alive"] for node in ray.nodes())
 
 
-def _pipeline(work: SignalWork, shards: Mapping[str, Wanted], workers: Workers, tolerated: int) -> ray.data.Dataset:
+def _pipeline(work: SignalWork, shards: Mapping[str, Wanted], workers: Pool, tolerated: int) -> ray.data.Dataset:
     shared = ray.put((list(shards.items()), work))
     forestall_restart_warning()
     prepare: Any = _prepare

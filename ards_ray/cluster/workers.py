@@ -7,13 +7,13 @@ from typing import Any
 
 import ray
 
-from ards_ray.cluster.alone import LoneProxy, score_alone
 from ards_ray.cluster.failure import known_cause
 from ards_ray.cluster.parts import map_parts
 from ards_ray.cluster.preflight import check_images_here, check_nodes
 from ards_ray.cluster.resources import plan_workers, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.cluster.signals import score_shards
+from ards_ray.cluster.suspects import score_suspects
 from ards_ray.config import ProxySettings, Settings
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.workers import Row, Say, Wanted, Workers
@@ -59,12 +59,7 @@ class RayWorkers:
         for row in score_shards(work, left, total, workers):
             del left[row["name"]]
             yield row
-        with LoneProxy(replace(work, earlier=None), workers) as proxy:
-            for name, wanted in left.items():
-                self._say(f"{name}: the process that scored it died; it is scored alone.")
-                row = score_alone(proxy, name, wanted)
-                self._say(f"{name}: {row['killed']} of its conversations kill the process that scores them.")
-                yield row
+        yield from score_suspects(replace(work, earlier=None), left, workers, self._say)
 
     def with_proxy(self, function: Callable[..., Any], settings: Settings, images: Sequence[str], *rest: Any) -> Any:
         """See `Workers.with_proxy`.

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ards_ray.corpus.readers import Entry, embedded_row
-from ards_ray.schema import CONVERSATIONS
+from ards_ray.corpus.table import CONVERSATIONS
 
 # Hash ranges. One of them at a time is sorted, so about a 128th of the corpus is what must fit in memory, twice.
 # Their files are open together, and some systems allow a process 256 of them.
@@ -20,7 +20,7 @@ _PENDING_ROWS = 256
 _PENDING_CHARACTERS = 256 << 10
 
 # `together`: rows of the same key stay in one shard.
-_SCATTERED = CONVERSATIONS.append(pa.field("key", pa.uint64())).append(pa.field("together", pa.bool_()))
+_SCATTERED = CONVERSATIONS.schema(0).append(pa.field("key", pa.uint64())).append(pa.field("together", pa.bool_()))
 
 
 def shard_corpus(entries: Iterable[Entry], shard_size: int, scratch: Path) -> Iterator[pa.Table]:
@@ -125,7 +125,7 @@ def _gather(buckets: list[Path], count: int, shard_size: int) -> Iterator[pa.Tab
             start = 0
             for size in _cuts(_groups(table), count, shard_size, last=number == len(buckets)):
                 shard = table.slice(start, size)
-                yield shard.take(np.argsort(shard["row"].to_numpy())).select(CONVERSATIONS.names)
+                yield shard.take(np.argsort(shard["row"].to_numpy())).select(CONVERSATIONS.schema(0).names)
                 start += size
                 count -= size
             # A copy, so that the rest of the bucket is let go.

@@ -10,7 +10,9 @@ from rich.console import Console
 from ards_ray.config import Settings
 from ards_ray.console import print_failures, printable, say
 from ards_ray.corpus.sources.registry import open_corpus
-from ards_ray.errors import ArdsError, RunChanged, SettingsError, TooManyFailed
+from ards_ray.corpus.stage import conversations_inputs, ensure_conversations
+from ards_ray.corpus.table import CONVERSATIONS
+from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.methods.method import Corpus, Method
 from ards_ray.methods.registry import methods_of
@@ -22,15 +24,12 @@ from ards_ray.models.checkpoint import adapter_folder, checkpoint_digest, checkp
 from ards_ray.models.family import load_inputs
 from ards_ray.models.loading import check_proxy
 from ards_ray.run.config import write_config
-from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fingerprint import changes, fingerprint
-from ards_ray.run.lease import hold_lease
+from ards_ray.run.opening import open_run
 from ards_ray.run.stage import Job, perform
-from ards_ray.run.state import RunState, start_over
+from ards_ray.run.state import start_over
 from ards_ray.run.workers import OpenWorkers
 from ards_ray.signals.compute import compute_signals
-from ards_ray.signals.conversations import CONVERSATIONS
-from ards_ray.signals.conversations_stage import conversations_inputs, ensure_conversations
 from ards_ray.signals.failures import example_failure, failure_reasons, write_failures
 from ards_ray.signals.image_files import changed_shards
 from ards_ray.signals.inputs import signal_inputs
@@ -95,16 +94,12 @@ def select(
     signals = [name for name in SIGNALS if any(name in method.signals(settings) for method in methods)]
     model, adapter = _proxy_digests(settings) if signals else ("", None)
     digests = [source.digest() for source in open_corpus(settings.corpus.files)]
-    run = RunDirectory(str(settings.output))
-    run.prepare()
+    tell = partial(say, console)
     with (
-        hold_lease(run, partial(say, console)),
-        _workers(open_workers, bool(signals))(settings.proxy, partial(say, console)) as workers,
+        open_run(str(settings.output), "selection", fresh, tell) as opened,
+        _workers(open_workers, bool(signals))(settings.proxy, tell) as workers,
     ):
-        if run.exists("answers"):
-            raise SettingsError(f"{run.url}: the output holds an evaluation; name another")
-        state = _state(run, fresh)
-        _clean_up(run, state, console)
+        run, state = opened.directory, opened.state
         if signals:
             settings = resolve_auto(settings, state, workers)
         job = Job(run, settings, state, console, workers, model, adapter)
@@ -113,13 +108,16 @@ def select(
             method.check(job)
         if signals and settings.runtime.reuse is not None:
             _check_reuse(job, signals)
-        unseen = _refuse_changes(job, inputs, signals, fresh)
+        unseen = [] if fresh else _refuse_changes(job, inputs, signals)
         if signals:
             workers.check(run, settings, model)
+        if fresh:
+            _throw_away(job, inputs, signals)
         ensure_conversations(job, inputs)
         for method in methods:
             _check_corpus(job, method)
-        _refuse_changed_images(job, signals, unseen)
+        if unseen:
+            _refuse_changed_images(job, _changed_images(job, signals)[0])
         write_config(run, settings)
         compute_signals(job, signals, retry_failed)
         write_failures(run)
@@ -158,17 +156,6 @@ def _workers(open_workers: OpenWorkers | None, asks: bool) -> OpenWorkers:
     return loop_workers
 
 
-def _state(run: RunDirectory, fresh: bool) -> RunState:
-    """The stages of a run; with `fresh` a run of another version, or one that is damaged, is thrown away."""
-    try:
-        return RunState(run)
-    except ArdsError:
-        if not fresh:
-            raise
-        start_over(run)
-        return RunState(run)
-
-
 def _check_reuse(job: Job, signals: Sequence[str]) -> None:
     """Before any work: that there are signals to be taken over, and which are not."""
     url = str(job.settings.runtime.reuse)
@@ -181,17 +168,7 @@ def _check_reuse(job: Job, signals: Sequence[str]) -> None:
         say(job.console, f"{url}: {', '.join(usable)} are taken over; {', '.join(others)} are computed.")
 
 
-def _clean_up(run: RunDirectory, state: RunState, console: Console) -> None:
-    """Remove what killed writers left, and have made again what was finished and is not whole any more."""
-    for part, problem in run.sweep():
-        say(console, f"{run.url}/{part.path}: {problem}; it is made again.")
-        state.reopen(part.fingerprint)
-        run.drop(part)
-    for stage in state.reopen_incomplete():
-        say(console, f"{run.url}: files of {stage} are gone from the manifest; they are made again.")
-
-
-def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str], fresh: bool) -> Sequence[str]:
+def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> Sequence[str]:
     """Refuse a change that would throw signals away, and image files that changed since they were scored.
 
     Returns:
@@ -199,8 +176,6 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str],
     """
     run, state = job.run, job.state
     there = {name: SIGNALS[name].table.parts(run) for name in SIGNALS}
-    if fresh:
-        return _throw_away(job, inputs, signals)
     if not any(there.values()):
         return []
     differences = state.differences("conversations", inputs)
@@ -216,38 +191,44 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str],
             + "\n  ".join(differences)
             + "\nname another output, or throw away what was made with them with --fresh"
         )
-    known = {part.name for part in CONVERSATIONS.parts(run)}
-    current = {
-        name: [part for part in there[name] if part.fingerprint == fingerprint(signal_inputs(SIGNALS[name], job))]
-        for name in signals
-    }
-    _refuse_changed_shards(job, {name: [p for p in parts if p.name in known] for name, parts in current.items()})
-    return sorted({part.name for parts in current.values() for part in parts if part.name not in known})
+    changed, unseen = _changed_images(job, signals)
+    _refuse_changed_images(job, changed)
+    return unseen
 
 
-def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> Sequence[str]:
-    """Throw away the whole run, unless only signals were made with other settings: those are made again."""
+def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> None:
+    """Throw away the whole run, unless only signals were made with other settings: those are made again.
+
+    What is kept must be of the image files as they are now.
+    """
     state = job.state
     changed = [name for name in signals if state.differences(f"signals/{name}", signal_inputs(SIGNALS[name], job))]
-    if not changed or state.differences("conversations", inputs):
+    if not changed or state.differences("conversations", inputs) or any(_changed_images(job, signals)):
         start_over(job.run)
         state.stages.clear()
-    else:
-        kept = [name for name in SIGNALS if name not in changed and f"signals/{name}" in state.stages]
-        if kept:
-            say(job.console, f"{job.run.url}: made again: {', '.join(changed)}; kept: {', '.join(kept)}.")
-    return []
+        return
+    kept = [name for name in SIGNALS if name not in changed and f"signals/{name}" in state.stages]
+    if kept:
+        say(job.console, f"{job.run.url}: made again: {', '.join(changed)}; kept: {', '.join(kept)}.")
 
 
-def _refuse_changed_images(job: Job, signals: Sequence[str], shards: Sequence[str]) -> None:
-    """Refuse image files that changed, of shards whose conversations were lost when the job began."""
-    if shards:
-        tables = {name: SIGNALS[name].table.parts(job.run) for name in signals}
-        _refuse_changed_shards(job, {name: [p for p in parts if p.name in shards] for name, parts in tables.items()})
+def _changed_images(job: Job, signals: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The shards of which image files changed since they were scored, of what was made with these settings and inputs.
+
+    Returns:
+        Their names, and those of the shards whose conversations are lost, so that it cannot be told of them.
+    """
+    known = {part.name for part in CONVERSATIONS.parts(job.run)}
+    current = {
+        name: [part for part in SIGNALS[name].table.parts(job.run) if part.fingerprint == stamp]
+        for name, stamp in ((name, fingerprint(signal_inputs(SIGNALS[name], job))) for name in signals)
+    }
+    seen = {name: [part for part in parts if part.name in known] for name, parts in current.items()}
+    unseen = {part.name for parts in current.values() for part in parts} - known
+    return changed_shards(job.run, job.settings, seen), sorted(unseen)
 
 
-def _refuse_changed_shards(job: Job, parts: Mapping[str, Sequence[Any]]) -> None:
-    changed = changed_shards(job.run, job.settings, parts)
+def _refuse_changed_images(job: Job, changed: Sequence[str]) -> None:
     if changed:
         raise RunChanged(
             f"{job.run.url}: image files changed since they were scored, in the shards {', '.join(changed)}; "

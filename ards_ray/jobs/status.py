@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 from time import time
 
+import yaml
 from rich.console import Console
 
-from ards_ray.console import print_failures, say, table_of
+from ards_ray.console import print_failures, say, shown, table_of
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
-from ards_ray.run.directory import RUN_FILE, Part, RunDirectory
+from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, Part, RunDirectory
+from ards_ray.run.fields import fields_problem
 from ards_ray.run.lease import Lease, read_lease
 from ards_ray.run.stage import is_current
 from ards_ray.run.state import RunState
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.failures import failure_reasons
 from ards_ray.signals.registry import SIGNALS
 
@@ -51,12 +53,15 @@ def print_status(url: str, console: Console) -> None:
             f"{whole:,}" if whole else "",
             f"{record.seconds:,.1f}" if record.complete else "",
         )
+    for name in _methods(run):
+        if f"methods/{name}/mixture" not in state.stages:
+            table.add_row(shown(f"methods/{name}/mixture"), "not begun", "", "", "")
     console.print(table)
     slowest = min(signals, key=lambda name: rows[f"signals/{name}"], default=None)
     if slowest is not None and signals[slowest]:
         parts, scored = signals[slowest], rows[f"signals/{slowest}"]
         say(console, f"Shards: {len(parts):,} of {len(conversations):,} scored.")
-        rate = _rate(run, parts, lease)
+        rate = _rate(parts, lease)
         if rate and scored < total:
             left = timedelta(seconds=round((total - scored) / rate))
             say(console, f"Rate: {rate:,.1f} conversations/s; {left} left.")
@@ -72,6 +77,17 @@ def _state(run: RunDirectory, state: RunState, stage: str, at_work: bool) -> str
     return "at work" if at_work else "stopped"
 
 
+def _methods(run: RunDirectory) -> list[str]:
+    """The methods that the run's settings name; none where its settings are not there or cannot be read."""
+    if not run.exists(CONFIG_FILE):
+        return []
+    try:
+        content = yaml.safe_load(run.read_bytes(CONFIG_FILE))
+    except yaml.YAMLError:
+        return []
+    return [] if fields_problem(content, {"methods": list}) else content["methods"]
+
+
 def _is_at_work(lease: Lease) -> bool:
     return not lease.is_dead() and time() - lease.heartbeat <= lease.expires_seconds
 
@@ -84,12 +100,11 @@ def _driver(lease: Lease | None) -> str:
     return f"At work: {lease.holder}, since {timedelta(seconds=round(time() - lease.since))}."
 
 
-def _rate(run: RunDirectory, signals: Sequence[Part], lease: Lease | None) -> float | None:
+def _rate(signals: Sequence[Part], lease: Lease | None) -> float | None:
     """Conversations in a second, from the first shard that the driver at work finished to the last; None if unknown."""
     if lease is None:
         return None
-    times = zip(run.finish_times(signals), signals, strict=True)
-    finished = sorted((time_, part.rows) for time_, part in times if time_ >= lease.since)
+    finished = sorted((part.finished, part.rows) for part in signals if part.finished >= lease.since)
     if len(finished) < 2 or finished[-1][0] <= finished[0][0]:
         return None
     return sum(rows for _, rows in finished[1:]) / (finished[-1][0] - finished[0][0])

@@ -2,7 +2,7 @@
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ards_ray.config import Settings, to_dict
 from ards_ray.console import say
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import ANSWERS, RECORDED
 from ards_ray.methods.ranking import ranking_table
@@ -30,7 +31,6 @@ from ards_ray.run.progress import StageProgress
 from ards_ray.run.stage import is_current
 from ards_ray.run.state import RunState
 from ards_ray.run.table import NoDetails, Table
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.failures import FAILURES, failed_rows
 from ards_ray.signals.read_vectors import scored_vectors
 from ards_ray.signals.registry import SIGNALS
@@ -109,7 +109,8 @@ def find_problems(
     yield from lost
     whole = not lost
     with ThreadPoolExecutor(THREADS) as pool:
-        for found in pool.map(lambda part: list(_file_problems(run, state, part)), parts):
+        sizes = run.sizes()
+        for found in pool.map(lambda part: list(_file_problems(run, state, part, sizes)), parts):
             advance()
             yield from found
             whole = whole and not found
@@ -173,12 +174,18 @@ def _lost_entries(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> 
         entries = counts[record.fingerprint]
         if not record.complete or entries == record.files:
             continue
-        lost = sorted(_expected(run, name, parts) - listed)
+        # Of a signal of some rows only, not every shard has a part.
+        lost = [] if name in _of_some_rows(state) else sorted(_expected(run, name, parts) - listed)
         for path in lost:
             there = run.exists(path)
             yield Problem(path, "not in the manifest" if there else "missing, and no longer in the manifest")
         if entries + len(lost) != record.files:
             yield Problem(RUN_FILE, f"{name} finished {record.files:,} files, and the manifest names {entries:,}")
+
+
+def _of_some_rows(state: RunState) -> set[str]:
+    """The signals that were asked of some rows only."""
+    return {name for record in state.stages.values() for name in record.inputs.get("completes", ())}
 
 
 def _expected(run: RunDirectory, stage: str, parts: Sequence[Part]) -> set[str]:
@@ -192,17 +199,18 @@ def _expected(run: RunDirectory, stage: str, parts: Sequence[Part]) -> set[str]:
         files = set() if run.exists(f"{folder}/mixture") else {url}
         return _numbered([ranking_table(folder.split("/")[1])], parts) | files
     own = [table for table in TABLES if table.folder == stage]
-    numbered = [table for table in own if not table.name]
-    return {table.path(table.name) for table in own if table.name} | _numbered(numbered, parts)
+    singles = {table.path(table.name): table.optional for table in own if table.name}
+    there = {path for path, optional in singles.items() if not optional or run.exists(path)}
+    return there | _numbered([table for table in own if not table.name], parts)
 
 
 def _numbered(tables: Sequence[Table[Any]], parts: Sequence[Part]) -> set[str]:
-    """Parts of tables up to the last of those tables that have parts of the same names."""
+    """Parts of tables up to the last of those tables that have parts of the same names; the first is always there."""
     found: set[str] = set()
     for table in tables:
         alike = {other.folder for other in TABLES if _alike(table, other)} | {table.folder}
         names = {part.name for folder in alike for part in _parts(parts, folder)}
-        last = max((int(name.removeprefix("part-")) for name in names), default=-1)
+        last = max((int(name.removeprefix("part-")) for name in names), default=0)
         found |= {table.path(f"part-{number:05d}") for number in range(last + 1)}
     return found
 
@@ -214,9 +222,9 @@ def _alike(one: Table[Any], other: Table[Any]) -> bool:
     return bool(one.rows_of) and one.rows_of == other.rows_of
 
 
-def _file_problems(run: RunDirectory, state: RunState, part: Part) -> Iterator[Problem]:
+def _file_problems(run: RunDirectory, state: RunState, part: Part, sizes: Mapping[str, int]) -> Iterator[Problem]:
     location = run.location / part.path
-    if not location.exists():
+    if part.path not in sizes:
         yield Problem(part.path, "missing")
         return
     sha, size = sha256(), 0
@@ -271,7 +279,7 @@ def _row_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> 
         owners[part.name] = run.read_table(part.path, ["row"])["row"].to_numpy()
         yield from counts.add(part.path, owners[part.name])
     yield from counts.missing(everything, True)
-    some_rows = {name for record in state.stages.values() for name in record.inputs.get("completes", ())}
+    some_rows = _of_some_rows(state)
     with_signal: dict[str, np.ndarray] = {}
     failed: dict[str, np.ndarray] = {}
     for name, signal in SIGNALS.items():

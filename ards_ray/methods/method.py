@@ -11,14 +11,15 @@ import numpy as np
 from ards_ray.arrays.best import best
 from ards_ray.arrays.shares import largest_remainders
 from ards_ray.config import Settings
+from ards_ray.corpus.columns import read_by_row, tables
+from ards_ray.corpus.folders import source_folders
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import CONVERSATIONS, corpus_formats
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, Stage
 from ards_ray.run.table import Table
-from ards_ray.signals.columns import read_by_row, tables
-from ards_ray.signals.conversations import CONVERSATIONS, corpus_formats
 from ards_ray.signals.failures import failed_rows
-from ards_ray.signals.folders import source_folders
+from ards_ray.signals.registry import SIGNALS
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,24 @@ class Ranking:
     eligible: np.ndarray
     group: np.ndarray | None = None
     groups: Sequence[str] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is known of a corpus before anything is computed.
+
+    Attributes:
+        formats: Conversations of each format.
+        corruptible: Those of them that can be corrupted.
+    """
+
+    formats: Mapping[str, int]
+    corruptible: Mapping[str, int]
+
+    @property
+    def conversations(self) -> int:
+        """All conversations."""
+        return sum(self.formats.values())
 
 
 @dataclass(frozen=True)
@@ -64,7 +83,7 @@ class Corpus:
     def formats(self) -> np.ndarray:
         """The format of each conversation, int8 [conversations], as an index into `FORMATS`."""
         run = self.job.run
-        return read_by_row(run, CONVERSATIONS.parts(run), ["format"], self.size)["format"]
+        return read_by_row(run, CONVERSATIONS, ["format"], self.size)["format"]
 
     @cached_property
     def folders(self) -> tuple[np.ndarray, list[str]]:
@@ -122,6 +141,13 @@ class Method(ABC):
     def signals_of_some(self, settings: Settings) -> Sequence[str]:
         """Names of the signals that one of its stages asks of some conversations."""
         return ()
+
+    def reads(self, settings: Settings, counts: Counts) -> dict[str, int]:
+        """For each of its signals, of how many conversations at most it is computed, as `--plan` tells it."""
+        return {
+            name: sum(counts.corruptible.values()) if SIGNALS[name].versions == "corrupted" else counts.conversations
+            for name in self.signals(settings)
+        }
 
     def check(self, job: Job) -> None:
         """Check what the method needs, before any work.

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ards_ray import schema
+from ards_ray.corpus.table import CONVERSATIONS
 
 # Files of neighbouring rows. They are open together, and some systems allow a process 256 of them.
 BUCKETS = 128
 SMALLEST_BUCKET = 10_000
 BATCH_ROWS = 1000
 
-_SCATTERED = pa.schema([schema.CONVERSATIONS.field("row"), schema.CONVERSATIONS.field("record")])
+_SCATTERED = pa.schema([CONVERSATIONS.schema(0).field("row"), CONVERSATIONS.schema(0).field("record")])
 
 
 def records_in_order(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ards_ray.config import Settings
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.methods.method import Corpus, Method, Ranking
 from ards_ray.methods.ranking import ranking_table
 from ards_ray.mixture.budget import budget_count
@@ -17,7 +18,6 @@ from ards_ray.mixture.write import write_mixture
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, stamp_of
 from ards_ray.run.table import NoDetails, Table
-from ards_ray.signals.conversations import CONVERSATIONS
 
 RANKING_ROWS = 1_000_000
 VERSION = 1

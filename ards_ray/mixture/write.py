@@ -8,11 +8,11 @@ from time import monotonic
 import numpy as np
 import pyarrow as pa
 
+from ards_ray.corpus.columns import tables
+from ards_ray.corpus.folders import source_folders
 from ards_ray.corpus.sources.registry import FORMS, mixture_form, open_corpus
 from ards_ray.mixture.records import records_in_order
 from ards_ray.run.directory import Part, RunDirectory
-from ards_ray.signals.columns import tables
-from ards_ray.signals.folders import source_folders
 from ards_ray.storage.scratch import scratch_folder
 
 

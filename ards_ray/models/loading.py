@@ -36,6 +36,16 @@ def load_config(kind: Any, folder: Path) -> Any:
     return config
 
 
+def device_here(settings: ProxySettings) -> tuple[str, str]:
+    """Device and dtype of a model in this process; for `auto` a GPU if there is one, and what suits the device."""
+    device, dtype = settings.device, settings.dtype
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        dtype = "bfloat16" if device == "cuda" else "float32"
+    return device, dtype
+
+
 def check_proxy(folder: Path, settings: ProxySettings) -> None:
     """Refuse weights and adapters of which their files tell that they cannot be used, before any weights are loaded.
 

@@ -9,5 +9,7 @@ def fields_problem(content: Any, kinds: Mapping[str, type | UnionType]) -> str |
     """What is wrong with an object that must hold some keys with values of some kinds; nothing is None."""
     if not isinstance(content, dict):
         return "it is no object"
-    wrong = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind)]
-    return f"{wrong[0]!r} is missing or of the wrong type" if wrong else None
+    for key, kind in kinds.items():
+        if not isinstance(content.get(key), kind):
+            return f"{key!r} is missing or of the wrong type"
+    return None

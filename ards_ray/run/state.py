@@ -12,19 +12,36 @@ from ards_ray.run.fields import fields_problem
 from ards_ray.run.fingerprint import Inputs, changes, fingerprint
 
 SCHEMA_VERSION = 4
-_RECORD = {"fingerprint": str, "inputs": dict, "complete": bool, "seconds": int | float, "files": int}
+_RECORD = {
+    "fingerprint": str,
+    "inputs": dict,
+    "complete": bool,
+    "seconds": int | float,
+    "files": int,
+    "generation": int,
+}
 PACKAGES = ("ray", "torch", "transformers", "faiss-cpu", "pyarrow", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A stage as run.json tells it; `files` is how many it finished."""
+    """A stage as run.json tells it.
+
+    Attributes:
+        fingerprint: Its fingerprint.
+        inputs: What the fingerprint is of.
+        complete: Whether it came to its end.
+        seconds: What it took.
+        files: How many files it finished.
+        generation: Raised whenever the stage starts with another fingerprint than before.
+    """
 
     fingerprint: str
     inputs: dict[str, Any]
     complete: bool
     seconds: float
     files: int = 0
+    generation: int = 1
 
 
 def versions() -> dict[str, str]:
@@ -63,20 +80,29 @@ class RunState:
         record = self.stages.get(stage)
         return changes(record.inputs, inputs) if record else []
 
+    def generation(self, stage: str, inputs: Inputs) -> int:
+        """The generation of a stage that is started with these inputs."""
+        before = self.stages.get(stage)
+        if before is None:
+            return 1
+        return before.generation + (before.fingerprint != fingerprint(inputs))
+
     def start(self, stage: str, inputs: Inputs) -> str:
         """Note that a stage begins. Returns its fingerprint. Seconds add up over interruptions."""
         stamp = fingerprint(inputs)
         before = self.stages.get(stage)
         spent = before.seconds if before and before.fingerprint == stamp else 0.0
-        self.stages[stage] = StageRecord(stamp, dict(inputs), False, spent)
+        generation = self.generation(stage, inputs)
+        self.stages[stage] = StageRecord(stamp, dict(inputs), False, spent, generation=generation)
         self.save()
         return stamp
 
     def finish(self, stage: str, seconds: float) -> None:
+        """Note that a stage is complete, and gather the manifest's entries."""
         record = self.stages[stage]
         seconds = round(record.seconds + seconds, 3)
-        files = self._counts()[record.fingerprint]
-        self.stages[stage] = StageRecord(record.fingerprint, record.inputs, True, seconds, files)
+        files = sum(part.fingerprint == record.fingerprint for part in self.run.gather())
+        self.stages[stage] = replace(record, complete=True, seconds=seconds, files=files)
         self.save()
 
     def reopen(self, stamp: str) -> None:

@@ -8,7 +8,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ards_ray import schema
+from ards_ray.run.vectors import vectors_of
 
 
 class CountedStream(io.RawIOBase):
@@ -48,7 +48,7 @@ def vector_offsets(metadata: pq.FileMetaData, groups: Sequence[pa.Table], writte
     paths = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
     leaf = next(index for index, path in enumerate(paths) if path.startswith("vector."))
     for number, group in enumerate(groups):
-        numbers = schema.vectors_of(group["vector"].drop_null()).tobytes()
+        numbers = vectors_of(group["vector"].drop_null()).tobytes()
         column = metadata.row_group(number).column(leaf)
         end = column.data_page_offset + column.total_compressed_size
         if not written.holds(numbers, end - len(numbers)):

@@ -28,6 +28,7 @@ class Table(Generic[Details]):
         details: A dataclass of plain values: what the manifest notes of each part, so that the part stays closed.
         name: Name of its single file; empty for a table in parts.
         rows_of: The signal whose rows it has, those with the signal; empty where it has others.
+        optional: Whether its stage may write none, a single file.
     """
 
     folder: str
@@ -35,6 +36,7 @@ class Table(Generic[Details]):
     details: type[Details]
     name: str = ""
     rows_of: str = ""
+    optional: bool = False
 
     def owns(self, path: str) -> bool:
         """Whether a file of the run belongs to the table."""

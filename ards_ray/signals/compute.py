@@ -5,13 +5,13 @@ from contextlib import ExitStack
 
 from ards_ray.corpus.images import has_image
 from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fingerprint import fingerprint
 from ards_ray.run.stage import Job
 from ards_ray.run.workers import Wanted
 from ards_ray.signals.clean import CLEAN
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.inputs import signal_inputs
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.reuse import earlier_signals, other_run, usable_signals
@@ -27,8 +27,9 @@ SignalPart = Part[SignalDetails]
 def compute_signals(job: Job, names: Sequence[str], retry_failed: bool = False) -> None:
     """Compute signals of all conversations, where they are missing.
 
-    The signals that are not finished are computed together, also of a shard that has some of them: what the model
-    computes together decides the last bits of its numbers, and an interrupted run ends with the same as any other.
+    What the model computes together decides the last bits of its numbers. So a signal whose part is missing is computed
+    with those that it was computed with before: an interrupted run, or one that lost files, ends with the same as any
+    other.
 
     Args:
         job: The job; its conversations are there.
@@ -46,8 +47,9 @@ def compute_signals(job: Job, names: Sequence[str], retry_failed: bool = False) 
         for name in names
         if len(done[name]) < len(rows) or not job.state.is_done(f"signals/{name}", signal_inputs(SIGNALS[name], job))
     ]
+    generations = {name: job.state.generation(f"signals/{name}", signal_inputs(SIGNALS[name], job)) for name in names}
     shards: dict[str, Wanted] = {
-        shard: dict.fromkeys(unfinished) for shard in rows if any(shard not in done[name] for name in unfinished)
+        shard: dict.fromkeys(wanted) for shard in rows if (wanted := _wanted(shard, generations, done))
     }
     if retry_failed:
         for name in names:
@@ -113,7 +115,8 @@ def _compute(
             if name in asked or unfinished:
                 stamps[name] = stack.enter_context(job.stage(f"signals/{name}", inputs[name]))
                 SIGNALS[name].table.discard(job.run, keep=stamps[name])
-        work = SignalWork(job.run.url, job.settings, job.model, stamps, some_rows, tuple(images), earlier)
+        generations = {name: job.state.stages[f"signals/{name}"].generation for name in stamps}
+        work = SignalWork(job.run.url, job.settings, job.model, stamps, generations, some_rows, tuple(images), earlier)
         for row in job.workers.score(work, shards, len(sizes)):
             progress.advance(row["conversations"])
 
@@ -128,6 +131,14 @@ def _done_shards(job: Job, name: str, rows: Mapping[str, int]) -> dict[str, Sign
     stamp = fingerprint(signal_inputs(SIGNALS[name], job))
     parts = SIGNALS[name].table.parts(job.run)
     return {part.name: part for part in parts if part.fingerprint == stamp and part.rows == rows.get(part.name)}
+
+
+def _wanted(shard: str, generations: Mapping[str, int], done: Mapping[str, Mapping[str, SignalPart]]) -> Sequence[str]:
+    """The signals that a shard lacks, given their generations, and those that were computed together with them."""
+    missing = {(name, generation) for name, generation in generations.items() if shard not in done[name]}
+    return [
+        name for name in generations if shard not in done[name] or missing & done[name][shard].details.together.items()
+    ]
 
 
 def _failed_rows(run: RunDirectory, name: str, part: SignalPart) -> list[int]:

@@ -8,11 +8,11 @@ from time import monotonic
 import numpy as np
 import pyarrow.compute as pc
 
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import reason_of
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fingerprint import digest
 from ards_ray.run.stage import parts_digest
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.signal import FAILED
 
@@ -55,12 +55,13 @@ def failure_reasons(run: RunDirectory, names: Sequence[str]) -> dict[str, int]:
 
 
 def write_failures(run: RunDirectory) -> None:
-    """Write failures.jsonl, a line for each failed conversation in the order of shards, unless it is there.
+    """Write failures.jsonl, unless it is there: a line for each conversation of which a signal of the run failed.
 
-    Of all signals that the run has: methods that are not selected for now have failures as well.
+    Signals that this job does not use count as well: other methods of the run use them.
     """
     started = monotonic()
-    stage = digest(parts_digest(signal.table.parts(run)) for signal in SIGNALS.values())
+    names = [name for name in SIGNALS if SIGNALS[name].table.parts(run)]
+    stage = digest(parts_digest(SIGNALS[name].table.parts(run)) for name in names)
     written = run.part(FAILURES)
     if written is not None and written.fingerprint == stage:
         return
@@ -77,7 +78,10 @@ def write_failures(run: RunDirectory) -> None:
 
 
 def example_failure(run: RunDirectory, reasons: Mapping[str, int]) -> str:
-    """The whole error of a conversation that failed for the most frequent reason; failures.jsonl is written."""
+    """The whole error of a conversation that failed for the most frequent reason; failures.jsonl is written.
+
+    The reason alone, where those conversations stand there with what failed of another signal.
+    """
     reason = max(reasons, key=lambda name: reasons[name])
     lines = run.read_bytes(FAILURES).splitlines()
-    return next(error for line in lines if reason_of(error := json.loads(line)["error"]) == reason)
+    return next((error for line in lines if reason_of(error := json.loads(line)["error"]) == reason), reason)

@@ -1,13 +1,15 @@
 """Runs of the layout before this one, whose signals stand in one table: read, so that they can be taken over."""
 
+import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ards_ray.errors import SettingsError
-from ards_ray.run.directory import RUN_FILE, RunDirectory
+from ards_ray.run.directory import RUN_FILE, THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.signals.clean import CLEAN
 from ards_ray.signals.corrupted import CORRUPTED
@@ -18,6 +20,7 @@ from ards_ray.signals.vectors import VECTORS
 SCHEMA_VERSION = 3
 # The signals of this version have the numbers of today's.
 SIGNALS_VERSION = 3
+_ENTRY = ("path", "rows", "bytes", "sha256", "fingerprint", "seconds", "vectors")
 
 
 def is_former(run: RunDirectory) -> bool:
@@ -55,29 +58,33 @@ def former_inputs(run: RunDirectory) -> dict[str, Inputs]:
 
 
 def former_parts(run: RunDirectory) -> list[VectorsPart]:
-    """The signals parts of a run of the former layout."""
+    """The signals parts of a run of the former layout, whose manifest is one folder of entries.
+
+    Raises:
+        SettingsError: an entry cannot be read so.
+    """
     record = _record(run)
     stamp = record["fingerprint"] if record else ""
-    return [
-        VectorsPart(
-            part.path,
-            part.rows,
-            part.bytes,
-            part.sha256,
-            part.fingerprint,
-            part.seconds,
-            SignalDetails(
-                ok=part.details["ok"],
-                failed=part.details["failed"],
-                formats=part.details["formats"],
-                scored=part.details["scored"],
-                width=part.details["width"],
-            ),
-            part.vectors,
+    entries = [path for path in run.list("manifest") if path.startswith("manifest/signals-part-")]
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = list(pool.map(lambda entry: _former_part(run, entry), sorted(entries)))
+    return [part for part in parts if part.fingerprint == stamp]
+
+
+def _former_part(run: RunDirectory, entry: str) -> VectorsPart:
+    content = run.read_json(entry)
+    try:
+        details = content["details"]
+        part: VectorsPart = Part(
+            **{name: content[name] for name in _ENTRY},
+            finished=0.0,
+            details=SignalDetails(**{name: details[name] for name in ("ok", "failed", "formats", "scored", "width")}),
         )
-        for part in run.parts("signals")
-        if part.fingerprint == stamp
-    ]
+    except (KeyError, TypeError) as error:
+        raise SettingsError(f"runtime.reuse: {run.url}/{entry}: damaged ({error})") from error
+    if not re.fullmatch(r"signals/part-\d{5,7}\.parquet", part.path, re.ASCII):
+        raise SettingsError(f"runtime.reuse: {run.url}/{entry}: names {part.path}, which is not in the run")
+    return part
 
 
 def former_table(run: RunDirectory, parts: Sequence[VectorsPart], columns: Sequence[str]) -> pa.Table:

@@ -9,12 +9,14 @@ import pyarrow.compute as pc
 
 from ards_ray.config import Settings
 from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.run.directory import THREADS, Part, RunDirectory
 from ards_ray.run.fingerprint import digest
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.signal import OK, SignalDetails
 from ards_ray.storage.location import locate
+
+NO_FILES = digest([])
 
 
 def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.ChunkedArray) -> str:
@@ -26,7 +28,7 @@ def image_files_digest(settings: Settings, conversations: pa.Table, rows: pa.Chu
         rows: The rows.
     """
     if settings.corpus.images is None:
-        return digest([])
+        return NO_FILES
     chosen = conversations.filter(pc.is_in(conversations["row"], pa.chunked_array(rows)))
     names = sorted(
         {
@@ -63,6 +65,9 @@ def changed_shards(
 def _has_changed(
     run: RunDirectory, settings: Settings, name: str, parts: Sequence[tuple[str, Part[SignalDetails]]]
 ) -> bool:
+    if settings.corpus.images is None:
+        # Nothing was read of an image folder, and there is nothing to look at.
+        return any(part.details.images != NO_FILES for _, part in parts)
     conversations = CONVERSATIONS.read(run, name, ["row", "images", "source"])
     digests: dict[bytes, str] = {}
     for signal, part in parts:

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-import torch
-
 from ards_ray.config import ProxySettings, Settings
+from ards_ray.models.loading import device_here
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.workers import Row, Say, Wanted, Workers
 from ards_ray.signals.prepare import prepare_shard
@@ -25,12 +24,7 @@ class Loop:
 
     def device(self) -> tuple[str, str]:
         """See `Workers.device`."""
-        device, dtype = self._proxy.device, self._proxy.dtype
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if dtype == "auto":
-            dtype = "bfloat16" if device == "cuda" else "float32"
-        return device, dtype
+        return device_here(self._proxy)
 
     def check(self, run: RunDirectory, settings: Settings, model: str, images: Sequence[str] = ()) -> None:
         """See `Workers.check`. This process sees what it sees."""

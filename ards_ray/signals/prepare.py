@@ -12,6 +12,7 @@ from ards_ray.corpus.conversation import Conversation, Round
 from ards_ray.corpus.images import decode_image, read_image
 from ards_ray.corpus.readers import embedded_row
 from ards_ray.corpus.sources.registry import open_source
+from ards_ray.corpus.table import CONVERSATIONS, conversation_of
 from ards_ray.corruption.attack import Corruption, corrupt
 from ards_ray.corruption.noise import add_noise
 from ards_ray.errors import ArdsError, ConversationError
@@ -19,7 +20,6 @@ from ards_ray.models.family import ProxyInputs
 from ards_ray.models.sequence import Picture, TokenSequence
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.workers import Wanted
-from ards_ray.signals.conversations import CONVERSATIONS, conversation_of
 from ards_ray.signals.prepared import PreparedConversation, PreparedShard
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.reuse import content_of

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ards_ray import schema
 from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.vectors import vectors_of
 from ards_ray.signals.signal import OK, SignalDetails
 
 VectorsPart = Part[SignalDetails]
@@ -50,7 +50,7 @@ def scored_vectors(
         with run.open_table(part.path) as table:
             for group, name in wanted:
                 column = table.read_row_group(group, columns=["vector"], use_threads=False)["vector"]
-                yield name, schema.vectors_of(column.drop_null())
+                yield name, vectors_of(column.drop_null())
         return
     width = part.details.width
     with run.open_bytes(part) as file:

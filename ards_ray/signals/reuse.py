@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ards_ray import schema
 from ards_ray.corpus.conversation import Conversation
 from ards_ray.errors import SettingsError
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.fingerprint import Inputs, changes
 from ards_ray.run.state import RunState
+from ards_ray.run.vectors import vector_column
 from ards_ray.signals.clean import CLEAN
 from ards_ray.signals.former import former_inputs, former_parts, former_table, is_former
 from ards_ray.signals.inputs import comparable
@@ -106,7 +106,7 @@ class Earlier:
             for part in np.unique(parts).tolist():
                 mine = np.flatnonzero(parts == part)
                 vectors[mine] = read_places(run, earlier.parts[part], places[mine].tolist())
-            values["vector"] = schema.vector_column(vectors, width)
+            values["vector"] = vector_column(vectors, width)
         table_schema = signal.table.schema(width)
         columns = [values[field.name] if field.name in values else taken[field.name] for field in table_schema]
         return pa.table(columns, schema=table_schema).combine_chunks()

@@ -35,6 +35,7 @@ class SignalDetails:
         taken: Rows that come from another run.
         images: Digest of the image files that were read (`image_files_digest`).
         width: Numbers in a vector; 0 for a signal without vectors.
+        together: The signals that were computed in the same pass, and the generation of each (`StageRecord`).
     """
 
     ok: int = 0
@@ -47,6 +48,7 @@ class SignalDetails:
     taken: int = 0
     images: str = ""
     width: int = 0
+    together: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

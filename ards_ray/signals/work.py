@@ -16,6 +16,7 @@ class SignalWork:
         settings: Its settings, nothing `auto` in them.
         model: Digest of the checkpoint.
         stamps: Fingerprints of the signals that are computed, by name.
+        generations: Their generations (`StageRecord`).
         some_rows: Only some rows of the shards are asked for, so that parts may lack the others.
         images: Some image paths of the corpus that exist.
         earlier: What another run has computed.
@@ -25,6 +26,7 @@ class SignalWork:
     settings: Settings
     model: str
     stamps: Mapping[str, str] = field(default_factory=dict)
+    generations: Mapping[str, int] = field(default_factory=dict)
     some_rows: bool = False
     images: tuple[str, ...] = ()
     earlier: Earlier | None = None

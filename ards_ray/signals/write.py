@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError, reason_of
 from ards_ray.models.sequence import SequenceScore
 from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.workers import Wanted
 from ards_ray.signals.clean import CLEAN
-from ards_ray.signals.conversations import CONVERSATIONS
 from ards_ray.signals.image_files import image_files_digest
 from ards_ray.signals.prepared import PreparedShard
 from ards_ray.signals.registry import SIGNALS
@@ -97,12 +97,14 @@ def write_shard(work: SignalWork, name: str, rows: ShardRows, started: float) ->
     for signal_name, table in rows.tables.items():
         signal, stamp = SIGNALS[signal_name], work.stamps[signal_name]
         splits, taken = rows.splits, rows.taken.get(signal_name, 0)
+        together = {name: work.generations[name] for name in rows.tables}
         if table.num_rows < conversations.num_rows and run.exists(signal.table.path(name)):
             kept = signal.table.read(run, name)
             before = signal.table.part(run, name)
             table = pa.concat_tables([kept.filter(pc.invert(pc.is_in(kept["row"], table["row"]))), table])
             splits += before.details.splits if before else 0
             taken += before.details.taken if before else 0
+            together = {**(before.details.together if before else {}), **together}
         if table.num_rows != conversations.num_rows and not work.some_rows:
             raise ArdsError(
                 f"{run.url}/{signal.table.path(name)}: scored {table.num_rows} of {conversations.num_rows} "
@@ -110,7 +112,7 @@ def write_shard(work: SignalWork, name: str, rows: ShardRows, started: float) ->
             )
         computed = table.filter(pc.equal(table["status"], OK))["row"]
         images = image_files_digest(work.settings, conversations, computed)
-        details = SignalDetails(splits=splits, taken=taken, images=images)
+        details = SignalDetails(splits=splits, taken=taken, images=images, together=together)
         write_part(run, signal, name, _by_format(table, conversations), stamp, started, details)
     return max((table.num_rows for table in rows.tables.values()), default=0)
 

@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from ards_ray.cluster.resources import Workers, _cpu_share, plan_workers
+from ards_ray.cluster.resources import Pool, _cpu_share, plan_workers
 from ards_ray.config import RuntimeSettings
 from ards_ray.errors import SettingsError
 
 
 def test_pool_leaves_a_cpu(local_ray: None) -> None:
     """The user's job would hang for ever: the actors hold all CPUs and the shards are never prepared."""
-    assert plan_workers(RuntimeSettings(), "auto", "cpu") == Workers(1, cpus=1, gpus=0)
-    assert plan_workers(RuntimeSettings(threads=4), "auto", "cpu") == Workers(1, cpus=1, gpus=0)
+    assert plan_workers(RuntimeSettings(), "auto", "cpu") == Pool(1, cpus=1, gpus=0)
+    assert plan_workers(RuntimeSettings(threads=4), "auto", "cpu") == Pool(1, cpus=1, gpus=0)
 
 
 def test_more_actors_than_cpus_share_them(local_ray: None) -> None:
     """The user who asks for five workers on two CPUs would wait for ever."""
-    assert plan_workers(RuntimeSettings(workers=5), "cpu", "cpu") == Workers(5, cpus=0.2, gpus=0)
+    assert plan_workers(RuntimeSettings(workers=5), "cpu", "cpu") == Pool(5, cpus=0.2, gpus=0)
 
 
 def test_gpus_that_are_not_there_are_an_error(local_ray: None) -> None:
@@ -28,7 +28,7 @@ def test_gpus_that_are_not_there_are_an_error(local_ray: None) -> None:
 
 def test_stated_actors_wait_for_gpus_that_come(local_ray: None) -> None:
     """The user of a cluster that grows on demand could start no job while it is small."""
-    assert plan_workers(RuntimeSettings(workers=3), "cuda", "cuda") == Workers(3, cpus=0, gpus=1)
+    assert plan_workers(RuntimeSettings(workers=3), "cuda", "cuda") == Pool(3, cpus=0, gpus=1)
 
 
 @pytest.mark.parametrize(

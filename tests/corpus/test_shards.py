@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ards_ray.corpus import shards
 from ards_ray.corpus.readers import Entry
 from ards_ray.corpus.shards import shard_corpus
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import CorpusError
-from ards_ray.schema import CONVERSATIONS
 
 
 def corpus(images: list[str | None]) -> list[Entry]:
@@ -126,7 +126,7 @@ def test_shards_are_rows_of_the_conversations_table(tmp_path: Path) -> None:
     """Each shard becomes a part of that table as it is."""
     entries = corpus(["é.jpg", None, "b.jpg"])
     (table,) = shard_corpus(entries, 10, tmp_path / "new" / "scratch")
-    assert table.schema.equals(CONVERSATIONS)
+    assert table.schema.equals(CONVERSATIONS.schema(0))
     assert table.to_pylist() == [{**vars(entry), "images": list(entry.images)} for entry in entries]
     assert list(shard_corpus([], 10, tmp_path)) == []
 

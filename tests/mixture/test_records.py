@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ards_ray import schema
+from ards_ray.corpus import columns
+from ards_ray.corpus.columns import tables
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.mixture import records
 from ards_ray.mixture.records import records_in_order
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals import columns
-from ards_ray.signals.columns import tables
 
 ROWS = 40
 
@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> RunDirectory:
             {"row": row, "id": "x", "source": "c.json", "format": "text", "images": [], "record": record(row)}
             for row in np.sort(rows).tolist()
         ]
-        table = pa.Table.from_pylist(values, schema=schema.CONVERSATIONS)
+        table = pa.Table.from_pylist(values, schema=CONVERSATIONS.schema(0))
         made.write_table(
             f"conversations/part-{number:05d}.parquet", table, "stamp", 0.0, {"formats": {"text": len(rows)}}
         )

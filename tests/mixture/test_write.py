@@ -13,9 +13,9 @@ from corpora import IMAGE, conversation, parquet, write
 
 from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
 from ards_ray.corpus.readers import embedded_row
+from ards_ray.corpus.stage import write_conversations
 from ards_ray.mixture.write import Composition, mixture_url, source_folders, write_mixture
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import write_conversations
 
 IMAGES = [
     *(None, "", "top.jpg", "coco/train/1.jpg", "/data/1.jpg", "a//b.jpg", "line\nbreak/1.jpg"),

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ards_ray.corpus import columns
+from ards_ray.corpus.columns import PLACE, read_by_row
 from ards_ray.corpus.formats import FORMATS
 from ards_ray.methods.ards.clusters import CLUSTERS
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.table import NoDetails
-from ards_ray.signals import columns
-from ards_ray.signals.columns import PLACE, read_by_row
 
 ROWS = [[7, 1], [0, 4, 3]]
 SIZE = 9
@@ -44,7 +44,7 @@ def run(tmp_path: Path) -> RunDirectory:
 def test_every_value_stands_at_its_row(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
     """Parts are in the order of shards, and what follows counts on the order of the corpus."""
     monkeypatch.setattr(columns, "PARTS_AT_A_TIME", at_a_time)
-    found = read_by_row(run, CLUSTERS.parts(run), (PLACE, *NAMES), SIZE)
+    found = read_by_row(run, CLUSTERS, (PLACE, *NAMES), SIZE)
     assert all(len(array) == SIZE for array in found.values())
     for row in (7, 1, 0, 4):
         assert FORMATS[found["format"][row]] == FORMATS[row % len(FORMATS)]
@@ -57,7 +57,7 @@ def test_every_value_stands_at_its_row(run: RunDirectory, monkeypatch: pytest.Mo
 
 def test_what_is_missing_is_told_from_every_value(run: RunDirectory) -> None:
     """A failed conversation taken for one of the first format, cluster 0, could become a member."""
-    found = read_by_row(run, CLUSTERS.parts(run), (PLACE, *NAMES), SIZE)
+    found = read_by_row(run, CLUSTERS, (PLACE, *NAMES), SIZE)
     failed = [2, 5, 6, 8]
     assert (found["format"][failed] == -1).all()
     assert (found[PLACE][failed] == -1).all()
@@ -69,5 +69,5 @@ def test_what_is_missing_is_told_from_every_value(run: RunDirectory) -> None:
 
 def test_a_conversation_takes_a_few_bytes(run: RunDirectory) -> None:
     """The driver holds these arrays for the whole corpus: with ten million conversations each byte is ten megabytes."""
-    found = read_by_row(run, CLUSTERS.parts(run), (PLACE, *NAMES), SIZE)
+    found = read_by_row(run, CLUSTERS, (PLACE, *NAMES), SIZE)
     assert sum(array.itemsize for array in found.values()) == 16

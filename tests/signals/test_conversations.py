@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
+from ards_ray.corpus.stage import write_conversations
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import write_conversations
 
 HALF = """
 import sys
 from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import write_conversations
+from ards_ray.corpus.stage import write_conversations
 
 settings = Settings(corpus=CorpusSettings(files=(sys.argv[1],)), runtime=RuntimeSettings(shard_size=40))
 for part in write_conversations(RunDirectory(sys.argv[2]), settings, "stage"):

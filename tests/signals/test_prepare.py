@@ -10,9 +10,11 @@ from families import write_llava_next, write_qwen
 from PIL import Image
 
 from ards_ray.config import CorpusSettings, Links, Settings
+from ards_ray.corpus.stage import write_conversations
+from ards_ray.corpus.table import CONVERSATIONS
+from ards_ray.corruption.attack import attack_on
 from ards_ray.models.family import load_inputs
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import CONVERSATIONS, attack_on, write_conversations
 from ards_ray.signals.prepare import prepare_shard
 from ards_ray.signals.prepared import PreparedShard
 from ards_ray.signals.registry import SIGNALS

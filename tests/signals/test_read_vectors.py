@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ards_ray import schema
 from ards_ray.errors import ArdsError
 from ards_ray.run import directory
 from ards_ray.run.directory import RunDirectory
+from ards_ray.run.vectors import vectors_of
 from ards_ray.signals.read_vectors import VectorsPart, parts_of_places, places_of_scored, read_places, scored_vectors
 from ards_ray.signals.signal import SignalDetails
 from ards_ray.signals.vectors import VECTORS
@@ -50,7 +50,7 @@ def test_vectors_are_those_of_the_file(run: RunDirectory) -> None:
     np.testing.assert_array_equal(found["choice"], vectors[[0, 2]])
     np.testing.assert_array_equal(found["image"], vectors[3:7])
     column = run.read_table(part.path, ["vector"])["vector"].drop_null()
-    np.testing.assert_array_equal(np.concatenate(list(found.values())), schema.vectors_of(column))
+    np.testing.assert_array_equal(np.concatenate(list(found.values())), vectors_of(column))
     assert dict(scored_vectors(run, part, {"image"})).keys() == {"image"}
 
 

@@ -7,11 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ards_ray import schema
 from ards_ray.config import Settings
+from ards_ray.corpus.table import CONVERSATIONS, ConversationsDetails
 from ards_ray.errors import ArdsError
 from ards_ray.run.directory import RunDirectory
-from ards_ray.signals.conversations import CONVERSATIONS, ConversationsDetails
 from ards_ray.signals.vectors import VECTORS
 from ards_ray.signals.work import SignalWork
 from ards_ray.signals.write import ShardRows, write_shard, written_shards
@@ -27,8 +26,8 @@ def run(tmp_path: Path) -> RunDirectory:
     rows = [
         {"row": row, "id": "x", "source": "a.json", "format": "text", "images": [], "record": "{}"} for row in range(4)
     ]
-    table = pa.Table.from_pylist(rows, schema=schema.CONVERSATIONS)
-    CONVERSATIONS.write(run, NAME, table, "", 0.0, ConversationsDetails({"text": 4}))
+    table = pa.Table.from_pylist(rows, schema=CONVERSATIONS.schema(0))
+    CONVERSATIONS.write(run, NAME, table, "", 0.0, ConversationsDetails({"text": 4}, ["a.json"]))
     return run
 
 

@@ -14,7 +14,10 @@ import pyarrow as pa
 
 from ards_ray.arrays.kmeans import SMALLEST_CLUSTER
 from ards_ray.config import Settings
+from ards_ray.corpus.columns import read_by_row
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import CONVERSATIONS, ConversationsDetails
+from ards_ray.corruption.attack import attack_on
 from ards_ray.methods.ards.clusters import CLUSTERS
 from ards_ray.methods.ards.members import draw
 from ards_ray.methods.ards.names import WHOLE_CORPUS, subgroup_name
@@ -22,9 +25,7 @@ from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.stage import Job
 from ards_ray.run.table import NoDetails, Table
 from ards_ray.run.workers import Row
-from ards_ray.signals.columns import CORRUPTIBLE, read_by_row
 from ards_ray.signals.compute import compute_rows
-from ards_ray.signals.conversations import CONVERSATIONS, ConversationsDetails, attack_on
 from ards_ray.signals.corrupted import CORRUPTED
 from ards_ray.signals.failures import failed_rows
 from ards_ray.signals.read_vectors import GROUP
@@ -40,7 +41,7 @@ class CorruptibleDetails:
     formats: dict[str, int]
 
 
-CORRUPTIBLE_TABLE = Table(
+CORRUPTIBLE = Table(
     CORRUPTIBLE_FOLDER,
     lambda width: pa.schema([pa.field("row", pa.int64(), nullable=False), pa.field("corruption", pa.string())]),
     CorruptibleDetails,
@@ -68,7 +69,7 @@ def write_corruptible(job: Job, stage: str) -> None:
     """Write which conversations can be corrupted, and how."""
     shards = CONVERSATIONS.parts(job.run)
     starts = range(0, len(shards), GROUP)
-    done = {part.name for part in CORRUPTIBLE_TABLE.parts(job.run)}
+    done = {part.name for part in CORRUPTIBLE.parts(job.run)}
     groups = {f"part-{number:05d}": shards[start : start + GROUP] for number, start in enumerate(starts)}
     missing = [(name, group) for name, group in groups.items() if name not in done]
     with job.progress("corruptible", len(shards)) as progress:
@@ -93,14 +94,14 @@ def _write_corruptible(
             corruptions.append(corruption)
             if corruption is not None:
                 formats[entry["format"]] = formats.get(entry["format"], 0) + 1
-    table = pa.table([rows, corruptions], schema=CORRUPTIBLE_TABLE.schema(0))
-    CORRUPTIBLE_TABLE.write(run, name, table, stage, started, CorruptibleDetails(formats))
+    table = pa.table([rows, corruptions], schema=CORRUPTIBLE.schema(0))
+    CORRUPTIBLE.write(run, name, table, stage, started, CorruptibleDetails(formats))
     return {"parts": len(shards)}
 
 
 def corruptible_formats(run: RunDirectory) -> dict[str, int]:
     """Conversations that can be corrupted, by format."""
-    parts = CORRUPTIBLE_TABLE.parts(run)
+    parts = CORRUPTIBLE.parts(run)
     sums = {name: sum(part.details.formats.get(name, 0) for part in parts) for name in FORMATS}
     return {name: count for name, count in sums.items() if count}
 
@@ -129,9 +130,9 @@ def _draw(job: Job) -> Iterator[tuple[str, np.ndarray]]:
     """For each cluster the rows that are drawn."""
     run, settings = job.run, job.settings
     size = sum(part.rows for part in CONVERSATIONS.parts(run))
-    columns = read_by_row(run, CLUSTERS.parts(run), ["format", "cluster"], size)
+    columns = read_by_row(run, CLUSTERS, ["format", "cluster"], size)
     formats, clusters = columns["format"], columns["cluster"]
-    usable = read_by_row(run, CORRUPTIBLE_TABLE.parts(run), [CORRUPTIBLE], size)[CORRUPTIBLE]
+    usable = read_by_row(run, CORRUPTIBLE, ["corruption"], size)["corruption"]
     usable &= ~failed_rows(run, ("clean", "vectors"), size) & (formats >= 0)
     count = settings.subgroups.candidates
     assert count != "all"
@@ -164,6 +165,6 @@ def candidate_losses(run: RunDirectory, size: int) -> dict[str, np.ndarray]:
     drawn[chosen["row"].to_numpy()] = True
     shards = set(chosen["shard"].to_pylist())
     parts = [part for part in CORRUPTED.table.parts(run) if part.name in shards]
-    columns = read_by_row(run, parts, ["corrupted_loss", "corrupted_correct"], size)
+    columns = read_by_row(run, CORRUPTED.table, ["corrupted_loss", "corrupted_correct"], size, parts)
     columns["corrupted_loss"][~drawn] = np.nan
     return columns

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ards_ray import schema
 from ards_ray.arrays.kmeans import SAMPLE_PER_CENTROID, assign, cluster_count, train_centroids
 from ards_ray.arrays.seeds import generator
 from ards_ray.arrays.vectors import unit
@@ -17,6 +16,7 @@ from ards_ray.run.directory import RunDirectory
 from ards_ray.run.progress import StageProgress
 from ards_ray.run.stage import Job
 from ards_ray.run.table import NoDetails, Table
+from ards_ray.run.vectors import vector_column, vectors_of
 from ards_ray.run.workers import Row
 from ards_ray.signals.clean import CLEAN
 from ards_ray.signals.compute import SignalPart
@@ -54,7 +54,11 @@ CENTROIDS = Table(
     "centroids",
 )
 CENTER = Table(
-    CLUSTERS_FOLDER, lambda width: pa.schema([("center", pa.list_(pa.float32(), width))]), NoDetails, "center"
+    CLUSTERS_FOLDER,
+    lambda width: pa.schema([("center", pa.list_(pa.float32(), width))]),
+    NoDetails,
+    "center",
+    optional=True,
 )
 LOSSES = ("corrupted_loss", "corrupted_correct")
 
@@ -137,7 +141,7 @@ def write_centroids(
         [
             pa.array([name for name, _, _ in rows], type=pa.string()),
             pa.array([index for _, index, _ in rows], type=pa.int16()),
-            schema.vector_column(np.array([row for _, _, row in rows], dtype=np.float32).reshape(-1, width), width),
+            vector_column(np.array([row for _, _, row in rows], dtype=np.float32).reshape(-1, width), width),
         ],
         schema=CENTROIDS.schema(width),
     )
@@ -148,19 +152,19 @@ def read_centroids(run: RunDirectory) -> dict[str, np.ndarray]:
     """float32 [k, d] for each format."""
     table = CENTROIDS.read(run, CENTROIDS.name)
     formats = np.array(table["format"].to_pylist(), dtype=object)
-    vectors = schema.vectors_of(table["centroid"])
+    vectors = vectors_of(table["centroid"])
     return {name: vectors[formats == name] for name in FORMATS if name in formats}
 
 
 def write_center(run: RunDirectory, center: np.ndarray, stage: str, started: float) -> None:
     """Write the corpus's mean unit vector, float32 [d]."""
-    table = pa.table({"center": schema.vector_column(center.astype(np.float32)[None], len(center))})
+    table = pa.table({"center": vector_column(center.astype(np.float32)[None], len(center))})
     CENTER.write(run, CENTER.name, table, stage, started, NoDetails())
 
 
 def read_center(run: RunDirectory, settings: Settings) -> np.ndarray | None:
     """The corpus's mean unit vector, float32 [d], where vectors are centred."""
-    return schema.vectors_of(CENTER.read(run, CENTER.name)["center"])[0] if settings.vectors.center else None
+    return vectors_of(CENTER.read(run, CENTER.name)["center"])[0] if settings.vectors.center else None
 
 
 def write_clusters(job: Job, stage: str, attacked: Iterable[str]) -> None:

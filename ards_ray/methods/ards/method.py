@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from ards_ray.config import Settings
+from ards_ray.corpus.columns import read_by_row
 from ards_ray.corpus.formats import FORMATS
+from ards_ray.corpus.table import CONVERSATIONS
+from ards_ray.corruption.attack import attack_on
 from ards_ray.errors import SettingsError
 from ards_ray.methods.ards.candidates import (
     CANDIDATES,
     CANDIDATES_FOLDER,
+    CORRUPTIBLE,
     CORRUPTIBLE_FOLDER,
-    CORRUPTIBLE_TABLE,
     attack_settings,
     corruptible_formats,
     write_candidates,
@@ -25,6 +28,7 @@ from ards_ray.methods.ards.clusters import (
     CLUSTERS,
     CLUSTERS_FOLDER,
     asks_corrupted,
+    clusters_of_formats,
     draws_candidates,
     total,
     write_clusters,
@@ -39,11 +43,9 @@ from ards_ray.methods.ards.subgroups import (
     SUBGROUPS_FOLDER,
     write_subgroups,
 )
-from ards_ray.methods.method import Corpus, Method, Ranking
+from ards_ray.methods.method import Corpus, Counts, Method, Ranking
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, Stage
-from ards_ray.signals.columns import read_by_row
-from ards_ray.signals.conversations import CONVERSATIONS, attack_on
 from ards_ray.signals.corrupted import CORRUPTED
 
 
@@ -51,7 +53,7 @@ class Ards(Method):
     """ARDS (NeurIPS 2025). Its settings are the sections attacks, subgroups, vectors and score."""
 
     name = "ards"
-    tables = (CORRUPTIBLE_TABLE, CLUSTERS, CENTROIDS, CENTER, CANDIDATES, SUBGROUPS, MEMBERS, SCORES)
+    tables = (CORRUPTIBLE, CLUSTERS, CENTROIDS, CENTER, CANDIDATES, SUBGROUPS, MEMBERS, SCORES)
 
     def signals(self, settings: Settings) -> Sequence[str]:
         """See `Method.signals`."""
@@ -60,6 +62,18 @@ class Ards(Method):
     def signals_of_some(self, settings: Settings) -> Sequence[str]:
         """See `Method.signals_of_some`."""
         return ("corrupted",) if draws_candidates(settings) else ()
+
+    def reads(self, settings: Settings, counts: Counts) -> dict[str, int]:
+        """See `Method.reads`."""
+        found = super().reads(settings, counts)
+        drawn = settings.subgroups.candidates
+        if draws_candidates(settings) and drawn != "all":
+            clusters = clusters_of_formats(counts.formats, counts.corruptible, settings)
+            most = {name: k * drawn for name, k in clusters.items()}
+            of_formats = (min(counts.corruptible[name], count) for name, count in most.items())
+            whole = min(sum(counts.corruptible.values()), drawn)
+            found["corrupted"] = sum(of_formats) if settings.subgroups.cluster else whole
+        return found
 
     def check(self, job: Job) -> None:
         """See `Method.check`."""
@@ -108,8 +122,8 @@ class Ards(Method):
     def rank(self, corpus: Corpus) -> Ranking:
         """See `Method.rank`."""
         run, settings = corpus.job.run, corpus.job.settings
-        score = read_by_row(run, SCORES.parts(run), ["score"], corpus.size)["score"]
-        columns = read_by_row(run, CLUSTERS.parts(run), ["format", "cluster"], corpus.size)
+        score = read_by_row(run, SCORES, ["score"], corpus.size)["score"]
+        columns = read_by_row(run, CLUSTERS, ["format", "cluster"], corpus.size)
         eligible = ~corpus.failed
         if settings.mixture.exclude_members:
             eligible &= ~self._members(corpus)

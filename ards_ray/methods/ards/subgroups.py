@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ards_ray import schema
 from ards_ray.arrays.kmeans import SMALLEST_CLUSTER, cluster_count
 from ards_ray.config import Settings
+from ards_ray.corpus.columns import PLACE, read_by_row
 from ards_ray.corpus.formats import FORMATS
 from ards_ray.errors import ArdsError
 from ards_ray.methods.ards.candidates import candidate_losses, corruptible_formats
@@ -22,7 +22,7 @@ from ards_ray.methods.ards.names import WHOLE_CORPUS, subgroup_name
 from ards_ray.run.directory import THREADS, RunDirectory
 from ards_ray.run.stage import Job
 from ards_ray.run.table import NoDetails, Table
-from ards_ray.signals.columns import PLACE, read_by_row
+from ards_ray.run.vectors import vector_column, vectors_of
 from ards_ray.signals.compute import sample_images
 from ards_ray.signals.corrupted import CORRUPTED
 from ards_ray.signals.failures import failed_rows
@@ -105,7 +105,7 @@ def choose_members(run: RunDirectory, settings: Settings) -> list[Subgroup]:
     parts = VECTORS.table.parts(run)
     conversations = sum(part.rows for part in parts)
     wanted = (PLACE, "format", "cluster", "clean_loss", "corrupted_loss", "corrupted_correct")
-    columns = read_by_row(run, CLUSTERS.parts(run), wanted, conversations)
+    columns = read_by_row(run, CLUSTERS, wanted, conversations)
     signals = ["clean", "vectors"]
     if draws_candidates(settings):
         columns |= candidate_losses(run, conversations)
@@ -245,7 +245,7 @@ def _write(
     weights = difficulty_weights(losses, settings.score.temperature)
     members = [_members(item, vectors, corrupted_vectors, width) for item in subgroups]
     MEMBERS.write(run, MEMBERS.name, pa.concat_tables(members).combine_chunks(), stage, started, NoDetails())
-    means = [mean_member(member_vectors(schema.vectors_of(table["vector"]), center)) for table in members]
+    means = [mean_member(member_vectors(vectors_of(table["vector"]), center)) for table in members]
     missing = pa.array([item.cluster is None for item in subgroups], type=pa.bool_())
     centres = [
         np.zeros(width, np.float32) if item.cluster is None else centroids[str(item.format)][item.cluster]
@@ -260,7 +260,7 @@ def _write(
             pa.array(losses),
             pa.array(weights),
             pa.FixedSizeListArray.from_arrays(pa.array(np.stack(centres).reshape(-1)), width, mask=missing),
-            schema.vector_column(np.stack(means), width),
+            vector_column(np.stack(means), width),
         ],
         schema=SUBGROUPS.schema(width),
     )
@@ -290,7 +290,7 @@ def _members(
             pa.array(item.loss_gap[chosen], type=pa.float32(), from_pandas=True),
             pa.array(item.clean_loss[chosen], type=pa.float32()),
             pa.array(item.corrupted_loss[chosen], type=pa.float32(), from_pandas=True),
-            schema.vector_column(stacked, width),
+            vector_column(stacked, width),
         ],
         schema=MEMBERS.schema(width),
     )
@@ -300,10 +300,10 @@ def read_reference(run: RunDirectory, settings: Settings) -> ReferenceSubgroups:
     """The subgroups of a run, as the corpus is scored against them."""
     subgroups = SUBGROUPS.read(run, SUBGROUPS.name, ["subgroup", "weight", "members", "mean_member"])
     center = read_center(run, settings)
-    means = schema.vectors_of(subgroups["mean_member"])
+    means = vectors_of(subgroups["mean_member"])
     members = np.empty((0, means.shape[1]), dtype=np.float32)
     if settings.score.similarity == "max":
-        members = member_vectors(schema.vectors_of(MEMBERS.read(run, MEMBERS.name, ["vector"])["vector"]), center)
+        members = member_vectors(vectors_of(MEMBERS.read(run, MEMBERS.name, ["vector"])["vector"]), center)
     return ReferenceSubgroups(
         weights=subgroups["weight"].to_numpy(),
         mean_members=means,

@@ -39,6 +39,8 @@ def strike(point: str, subject: str) -> None:
                 time.sleep(1)
         elif fault["kind"] == "kill driver":
             os.kill(json.loads(Path(fault["run"], "lease.json").read_text())["process"], signal.SIGKILL)
+            # Or it would finish what it is at before Ray ends it.
+            os.kill(os.getpid(), signal.SIGKILL)
         elif fault["kind"] == "device":
             import torch
 

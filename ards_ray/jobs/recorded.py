@@ -18,32 +18,29 @@ from ards_ray.evaluation.attacks import ATTACKS, Plan
 from ards_ray.evaluation.matching import MATCHERS, normalise
 from ards_ray.evaluation.metrics import NO_METRICS, metrics_by_benchmark
 from ards_ray.evaluation.question import NotEvaluated
-from ards_ray.report.evaluation import (
-    ANSWERS_FILE,
-    NOT_EVALUATED,
-    RESULTS_MD,
-    Result,
-    is_summary,
-    print_results,
-    write_summary,
-)
+from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, Result, is_summary, summary_files
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.lease import hold_lease
 from ards_ray.validation import check_settings
 
 
-def results_of_answers(folder: str, output: str | None, plan: Plan, console: Console) -> list[Result]:
-    """Match the recorded answers anew and print the results.
+def results_of_answers(
+    folder: str, plan: Plan, output: str | None = None, console: Console | None = None
+) -> list[Result]:
+    """Match the recorded answers anew.
 
     Args:
         folder: Folder or URL with `answers.parquet`.
-        output: Where results go; None to print them alone.
         plan: Matcher, columns and symbols.
-        console: Where they are printed.
+        output: Where results go; they are not written if it is not given.
+        console: Told if the output is in use; nobody if not given.
+
+    Returns:
+        What came of each benchmark.
 
     Raises:
         SettingsError: there is no such file, or it does not hold answers under these symbols, or not such as an
-            evaluation writes.
+            evaluation writes; or the output holds something else.
         ArdsError: a question was not asked to its end, as when a laxer matcher takes an answer behind which nothing
             was asked; names it.
     """
@@ -69,7 +66,6 @@ def results_of_answers(folder: str, output: str | None, plan: Plan, console: Con
     not_evaluated = _not_evaluated(recorded)
     names = dict.fromkeys([*metrics, *not_evaluated])
     results = [Result(name, metrics.get(name, NO_METRICS), not_evaluated.get(name, ())) for name in names]
-    print_results(results, console)
     if output is not None:
         run = RunDirectory(output)
         if run.url != recorded.url and run.exists(RUN_FILE):
@@ -82,9 +78,9 @@ def results_of_answers(folder: str, output: str | None, plan: Plan, console: Con
             "symbols of the symbol attack": " ".join(plan.symbols),
             "matching": plan.matching,
         }
-        with hold_lease(run, partial(say, console)):
-            write_summary(run, results, described)
-        say(console, f"Results: {run.url}/{RESULTS_MD}")
+        with hold_lease(run, partial(say, console or Console(quiet=True))):
+            for name, content in summary_files(results, described).items():
+                run.write_bytes(name, content)
     return results
 
 

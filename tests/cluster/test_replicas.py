@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
 
-from ards_ray.cluster import asking
-from ards_ray.cluster.asking import Examination, examine
+from ards_ray.cluster import isolate, replicas
 from ards_ray.cluster.replica import Replica
-from ards_ray.cluster.resources import Workers
+from ards_ray.cluster.resources import Pool
 from ards_ray.config import ProxySettings
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import Request
@@ -17,6 +17,7 @@ from ards_ray.evaluation.attacks import Plan
 from ards_ray.evaluation.engine import EngineSettings
 from ards_ray.evaluation.prompts import LETTER
 from ards_ray.evaluation.question import NotEvaluated, Question
+from ards_ray.evaluation.queue import Examination, QuestionQueue
 from ards_ray.evaluation.respondent import Inquiry, Reply
 
 # Questions at a time, of both lanes.
@@ -69,7 +70,7 @@ def examined(count: int) -> tuple[Examination, list[list[tuple[str, str]]]]:
     def keep(benchmark: str, answered: Sequence[tuple[Request, str]]) -> None:
         kept.append([(request.question.id, request.prompt) for request, _ in answered])
 
-    list(examine([examination], Workers(1, cpus=1, gpus=0), SETTINGS, "", keep))
+    list(replicas.ask(QuestionQueue([examination], keep), Pool(1, cpus=1, gpus=0), SETTINGS, ""))
     return examination, kept
 
 
@@ -88,7 +89,7 @@ def test_questions_that_harm_their_process_cost_themselves(
     local_ray: None, monkeypatch: pytest.MonkeyPatch, harm: Callable[[], None], reason: str
 ) -> None:
     """A picture that a library stumbles over would end the evaluation, and again whenever it is tried."""
-    monkeypatch.setattr(asking, "Replica", replica(lambda prompt: "Question 3?" in prompt, harm=harm))
+    monkeypatch.setattr(replicas, "Replica", replica(lambda prompt: "Question 3?" in prompt, harm=harm))
     examination, kept = examined(12)
     assert examination.failed() == [NotEvaluated("3", reason)]
     # Each is asked in the given order, where the first is right, and in the other one, where it is wrong.
@@ -103,15 +104,15 @@ def test_questions_that_harm_their_process_cost_themselves(
         for pair in (("clean", "permutation"), ("symbol", "symbol+permutation"))
         for attack, correct in ((pair[0], True), (pair[1], True), (pair[1], False))
     ]
-    assert max(len({id for id, _ in together}) for together in kept) == WIDTH // asking.LANES
+    assert max(len({id for id, _ in together}) for together in kept) == WIDTH // replicas.LANES
 
 
 def test_many_killers_in_a_row_end_nothing(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty questions about one picture that a library stumbles over: the others are answered all the same."""
-    monkeypatch.setattr(asking, "DEATHS_IN_A_ROW", 6)
+    monkeypatch.setattr(isolate, "DEATHS_IN_A_ROW", 6)
     killers = ("6", "7")
     monkeypatch.setattr(
-        asking, "Replica", replica(lambda prompt: any(f"Question {killer}?" in prompt for killer in killers))
+        replicas, "Replica", replica(lambda prompt: any(f"Question {killer}?" in prompt for killer in killers))
     )
     examination, _ = examined(8)
     assert [one.id for one in examination.failed()] == list(killers)
@@ -123,14 +124,39 @@ def test_processes_that_die_of_everything_end_the_job(
     local_ray: None, monkeypatch: pytest.MonkeyPatch, loads: bool, times: int
 ) -> None:
     """A model that does not fit the memory dies for ever: said once, not of every question."""
-    monkeypatch.setattr(asking, "DEATHS_IN_A_ROW", 4)
-    monkeypatch.setattr(asking, "Replica", replica(lambda prompt: True, loads))
+    monkeypatch.setattr(isolate, "DEATHS_IN_A_ROW", 4)
+    monkeypatch.setattr(replicas, "Replica", replica(lambda prompt: True, loads))
     with pytest.raises(ArdsError, match=f"died {times} times"):
         examined(20)
 
 
+@pytest.mark.parametrize("times", [2, 100])
+def test_processes_that_die_with_their_node(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, times: int
+) -> None:
+    """Questions would be given up because a node was taken away; or a job would wear out one node after the other."""
+    died = [tmp_path / str(number) for number in range(times)]
+
+    def is_deadly(prompt: str) -> bool:
+        left = next((mark for mark in died if not mark.exists()), None)
+        if "Question 3?" in prompt and left is not None:
+            left.touch()
+            return True
+        return False
+
+    monkeypatch.setattr(isolate, "is_alive", lambda node: False)
+    monkeypatch.setattr(replicas, "Replica", replica(is_deadly))
+    if times < isolate.NODES_LOST:
+        examination, _ = examined(4)
+        assert examination.failed() == []
+        assert len({row.question for row in examination.answers()}) == 4
+    else:
+        with pytest.raises(ArdsError, match="was lost with its node 3 times in a row"):
+            examined(4)
+
+
 def test_nothing_to_ask_starts_nothing(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of a finished evaluation would wait for a model to load."""
-    monkeypatch.setattr(asking, "Replica", replica(lambda prompt: True, loads=False))
+    monkeypatch.setattr(replicas, "Replica", replica(lambda prompt: True, loads=False))
     examination, kept = examined(0)
     assert (examination.answers(), kept) == ([], [])
