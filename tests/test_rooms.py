@@ -14,7 +14,7 @@ GROUND = "config console errors given options plain_yaml schema validation words
 # From the ground up; modules of the top level that stand in one line belong together.
 ORDER = [
     *(GROUND, "storage", "arrays", "run", "corpus", "corruption", "models", "convert", "signals", "methods", "mixture"),
-    *("training", "evaluation", "report", "demo", "cluster", "benchmark", "jobs", "cli cli_evaluate __init__"),
+    *("training", "evaluation", "report", "demo", "cluster", "jobs", "benchmark", "cli cli_evaluate __init__"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms.split()}
 

@@ -106,7 +106,7 @@ def select(
         inputs = conversations_inputs(settings, digests)
         for method in methods:
             method.check(job)
-        if settings.runtime.reuse is not None:
+        if signals and settings.runtime.reuse is not None:
             _check_reuse(job, signals)
         unseen = [] if fresh else _refuse_changes(job, inputs, signals)
         if signals:

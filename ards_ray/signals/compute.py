@@ -11,6 +11,7 @@ from ards_ray.run.directory import Part, RunDirectory
 from ards_ray.run.fingerprint import fingerprint
 from ards_ray.run.stage import Job
 from ards_ray.run.workers import Wanted
+from ards_ray.signals.clean import CLEAN
 from ards_ray.signals.inputs import signal_inputs
 from ards_ray.signals.registry import SIGNALS
 from ards_ray.signals.reuse import earlier_signals, other_run, usable_signals
@@ -103,7 +104,9 @@ def _compute(
     earlier = None
     if job.settings.runtime.reuse is not None:
         other = other_run(job.settings.runtime.reuse)
-        earlier = earlier_signals(other, usable_signals(other, inputs))
+        # The clean losses tell which rows are whose.
+        usable = usable_signals(other, {CLEAN.name: signal_inputs(CLEAN, job), **inputs})
+        earlier = earlier_signals(other, usable)
     asked = {name for wanted in shards.values() for name in wanted}
     with ExitStack() as stack, job.progress("signals", total, "conversations") as progress:
         stamps = {}

@@ -48,25 +48,29 @@ def assert_ards_left_out(run: Path, rows: set[int]) -> None:
 LIMITS = {"limits__failed_fraction": 0.5, "attacks__symbols": LONG, "attacks__permutation": False}
 
 
-def longest_that_fails(run: Path) -> int:
-    """A limit that the clean version of every multiple choice fits, and some corrupted version does not."""
-    formats = read_table(run, "conversations")["format"].to_pylist()
+def length_of_a_choice(run: Path) -> int:
+    """The largest sequence of a multiple choice of one round: with longer symbols all of its answer is cut off."""
     lengths = read_table(run, "signals/clean")["sequence_length"].to_pylist()
-    return max(length for length, name in zip(lengths, formats, strict=True) if name == "choice")
+    rows = read_table(run, "conversations").to_pylist()
+    single = [len(json.loads(row["record"])["conversations"]) == 2 for row in rows]
+    return max(lengths[row["row"]] for row in rows if row["format"] == "choice" and single[row["row"]])
 
 
 def test_a_corrupted_version_that_is_too_long(demo_inputs: Any, tmp_path: Path) -> None:
     """Its clean version is as good as any other, whether both are prepared together or one after the other."""
     plain = tmp_path / "plain"
     loop_select(demo_inputs, plain)
-    limit = longest_that_fails(plain)
+    limit = length_of_a_choice(plain)
     run = tmp_path / "run"
     loop_select(demo_inputs, run, "ards,random", limits__positions=limit, **LIMITS)
     rows = failed(run, "corrupted")
-    assert 0 < len(rows) < 10
-    assert not rows & (failed(run, "clean") | failed(run, "vectors"))
-    assert all(line["error"].startswith("answer cut off: ") for line in listed(run) if line["row"] in rows)
-    assert read_summary(run)["failures"]["answer cut off"] == len(rows | failed(run, "clean"))
+    alone = rows - failed(run, "clean")
+    assert alone
+    assert failed(run, "clean") == failed(run, "vectors")
+    assert all(line["error"].startswith("answer cut off: ") for line in listed(run))
+    assert {line["row"] for line in listed(run) if line["signal"] == "corrupted"} == alone
+    assert read_summary(run)["failures"] == {"answer cut off": len(rows)}
+    assert read_summary(run, "random")["failed"] == 0
     # The clean signals are those of a run that asked for nothing else first.
     clean = tmp_path / "clean"
     loop_select(demo_inputs, clean, limits__positions=limit, subgroups__candidates=2, **LIMITS)
