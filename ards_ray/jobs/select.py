@@ -26,7 +26,7 @@ from ards_ray.models.loading import check_proxy
 from ards_ray.run.config import write_config
 from ards_ray.run.fingerprint import changes, fingerprint
 from ards_ray.run.opening import open_run
-from ards_ray.run.stage import Job, perform
+from ards_ray.run.stage import Job, forget, perform
 from ards_ray.run.state import start_over
 from ards_ray.run.workers import OpenWorkers
 from ards_ray.signals.compute import compute_signals
@@ -112,7 +112,7 @@ def select(
         if signals:
             workers.check(run, settings, model)
         if fresh:
-            _throw_away(job, inputs, signals)
+            _throw_away(job, inputs, signals, methods)
         ensure_conversations(job, inputs)
         for method in methods:
             _check_corpus(job, method)
@@ -124,7 +124,9 @@ def select(
         for method in methods:
             _refuse_failures(job, method)
         for method in methods:
-            for stage in method.stages(job):
+            stages = method.stages(job)
+            forget(job, _no_longer(job, method, [stage.name for stage in stages]))
+            for stage in stages:
                 perform(job, stage)
             select_mixture(job, method)
         write_failures(run)
@@ -196,14 +198,28 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str])
     return unseen
 
 
-def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str]) -> None:
+def _no_longer(job: Job, method: Method, stages: Sequence[str]) -> list[str]:
+    """Stages that a method had under other settings, and has no longer."""
+    own = f"methods/{method.name}/"
+    return [name for name in job.state.stages if name.startswith(own) and name not in (*stages, f"{own}mixture")]
+
+
+def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str], methods: Sequence[Method]) -> None:
     """Throw away the whole run, unless only signals were made with other settings: those are made again.
 
-    What is kept must be of the image files as they are now.
+    What is kept must be of the image files as they are now. Signals that these methods do not ask are kept as well, if
+    nothing changed: they are those of other methods.
     """
     state = job.state
     changed = [name for name in signals if state.differences(f"signals/{name}", signal_inputs(SIGNALS[name], job))]
-    if not changed or state.differences("conversations", inputs) or any(_changed_images(job, signals)):
+    others = [name for name in SIGNALS if name not in signals and f"signals/{name}" in state.stages]
+    stale = state.differences("conversations", inputs) or any(_changed_images(job, signals))
+    if not changed and others and not stale:
+        own = tuple(f"methods/{method.name}/" for method in methods)
+        asked = [f"signals/{name}" for name in signals]
+        forget(job, [name for name in state.stages if name.startswith(own) or name in asked])
+        return
+    if not changed or stale:
         start_over(job.run)
         state.stages.clear()
         return

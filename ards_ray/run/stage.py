@@ -1,6 +1,6 @@
 """Stages: steps of a job, each done only where it is not done yet."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -98,6 +98,18 @@ def perform(job: Job, stage: Stage) -> None:
     with job.stage(stage.name, inputs) as stamp:
         job.run.discard(stage.name, keep=stamp)
         stage.work(job, stamp)
+
+
+def forget(job: Job, names: Collection[str]) -> None:
+    """Throw away what stages made, and that there were such stages."""
+    stamps = {job.state.stages[name].fingerprint for name in names}
+    for part in job.run.finished() if names else ():
+        if part.fingerprint in stamps:
+            job.run.drop(part)
+    for name in names:
+        del job.state.stages[name]
+    if names:
+        job.state.save()
 
 
 def stamp_of(run: RunDirectory, state: RunState, name: str) -> str:
