@@ -21,7 +21,7 @@ SUMMARY = "summary.json"
 LARGEST = 20
 _FIELDS = {
     "method": str,
-    **dict.fromkeys(("conversations", "scored", "failed", "selected", "budget", "taken", "batch_splits"), int),
+    **dict.fromkeys(("conversations", "scored", "failed", "selected", "budget", "reused", "batch_splits"), int),
     **dict.fromkeys(("failures", "corpus", "mixture", "seconds"), dict),
 }
 _COMPOSITION = {"formats": dict, "folders": dict}
@@ -68,7 +68,7 @@ def summarise(
         "corpus": {"formats": counts.corpus_formats, "folders": counts.corpus_folders},
         "mixture": {"formats": counts.mixture_formats, "folders": counts.mixture_folders},
         **added,
-        "taken": max((sum(part.details.taken for part in some) for some in parts.values()), default=0),
+        "reused": max((sum(part.details.reused for part in some) for some in parts.values()), default=0),
         "batch_splits": max((sum(part.details.splits for part in some) for some in parts.values()), default=0),
         "seconds": seconds,
         "versions": versions(),
@@ -137,10 +137,10 @@ def print_summary(summary: Mapping[str, Any], mixture: str, console: Console) ->
             f"Note: {summary['batch_splits']:,} batches or shards could not be computed whole and were computed in "
             "halves; their results may differ in the last bits.",
         )
-    if summary["taken"]:
+    if summary["reused"]:
         say(
             console,
-            f"Note: the scores of {summary['taken']:,} conversations were taken over from another run; "
+            f"Note: the scores of {summary['reused']:,} conversations were taken over from another run; "
             "the others may differ from a run of its own in the last bits.",
         )
     members = f", {summary['members']:,} members of subgroups" if "members" in summary else ""

@@ -70,12 +70,12 @@ def prepare_shard(work: SignalWork, name: str, wanted: Wanted, inputs: ProxyInpu
             text = f"preparing failed: {type(error).__name__}: {error}"
             conversations.append(PreparedConversation(entry["row"], signals, error=text))
     earlier = work.earlier
-    taken = (
+    reused = (
         {}
         if earlier is None
         else {signal: earlier.take(signal, list(rows.values()), list(rows)) for signal, rows in known.items()}
     )
-    return PreparedShard(name, tuple(asked), tuple(conversations), tuple(pictures.taken), taken)
+    return PreparedShard(name, tuple(asked), tuple(conversations), tuple(pictures.taken), reused)
 
 
 def _signals_of(row: int, asked: Mapping[str, Collection[int] | None]) -> tuple[str, ...]:

@@ -48,14 +48,14 @@ class PreparedShard:
         signals: Names of the signals whose parts are written.
         conversations: Those to score, in row order.
         pictures: Those of its sequences, noised ones among them.
-        taken: Rows of signals' tables that another run has computed, by signal.
+        reused: Rows of signals' tables that another run has computed, by signal.
     """
 
     name: str
     signals: tuple[str, ...] = ()
     conversations: tuple[PreparedConversation, ...] = ()
     pictures: tuple[Picture, ...] = ()
-    taken: Mapping[str, pa.Table] = field(default_factory=dict)
+    reused: Mapping[str, pa.Table] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
         """One row for Ray Data: a shard arrives whole or not at all, and nothing in it is pickled."""
@@ -80,8 +80,8 @@ class PreparedShard:
             "name": self.name,
             "conversations": to_bytes(table),
             "signals": list(self.signals),
-            "taken": list(self.taken),
-            "tables": [to_bytes(table) for table in self.taken.values()],
+            "reused": list(self.reused),
+            "tables": [to_bytes(table) for table in self.reused.values()],
             "shapes": np.array([(*item.pixels.shape, *item.size) for item in self.pictures], dtype=np.int64).ravel(),
             "pixels": b"".join(item.pixels.data for item in self.pictures),
         }
@@ -121,8 +121,8 @@ class PreparedShard:
             pictures.append(Picture(pixels, (height, width)))
             start += count
         tables = (pa.ipc.open_stream(table).read_all() for table in row["tables"])
-        taken = dict(zip(row["taken"], tables, strict=True))
-        return cls(row["name"], tuple(row["signals"]), tuple(conversations), tuple(pictures), taken)
+        reused = dict(zip(row["reused"], tables, strict=True))
+        return cls(row["name"], tuple(row["signals"]), tuple(conversations), tuple(pictures), reused)
 
 
 def to_bytes(table: pa.Table) -> bytes:

@@ -32,7 +32,7 @@ class SignalDetails:
         formats: Rows of each format, in the order in which they stand.
         scored: Those of them with the signal.
         splits: How often something was computed in halves because it could not be computed whole.
-        taken: Rows that come from another run.
+        reused: Rows that come from another run.
         images: Digest of the image files that were read (`image_files_digest`).
         width: Numbers in a vector; 0 for a signal without vectors.
         together: The signals that were computed in the same pass, and the generation of each (`StageRecord`).
@@ -45,7 +45,7 @@ class SignalDetails:
     formats: dict[str, int] = field(default_factory=dict)
     scored: dict[str, int] = field(default_factory=dict)
     splits: int = 0
-    taken: int = 0
+    reused: int = 0
     images: str = ""
     width: int = 0
     together: dict[str, int] = field(default_factory=dict)

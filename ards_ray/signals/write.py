@@ -33,12 +33,12 @@ class ShardRows:
     Attributes:
         tables: The rows by signal.
         splits: How often something was computed in halves because it could not be computed whole.
-        taken: How many rows of each signal come from another run.
+        reused: How many rows of each signal come from another run.
     """
 
     tables: Mapping[str, pa.Table]
     splits: int
-    taken: Mapping[str, int]
+    reused: Mapping[str, int]
 
 
 def rows_of(run: RunDirectory, shard: PreparedShard, scored: ScoredShard) -> ShardRows:
@@ -49,9 +49,9 @@ def rows_of(run: RunDirectory, shard: PreparedShard, scored: ScoredShard) -> Sha
         signal = SIGNALS[name]
         rows = [signal.row(item) for item in scores if name in item.item.signals]
         tables[name] = _table(signal, rows, scored.width)
-        if name in shard.taken:
-            tables[name] = pa.concat_tables([tables[name], shard.taken[name]])
-    return ShardRows(tables, scored.splits, {name: table.num_rows for name, table in shard.taken.items()})
+        if name in shard.reused:
+            tables[name] = pa.concat_tables([tables[name], shard.reused[name]])
+    return ShardRows(tables, scored.splits, {name: table.num_rows for name, table in shard.reused.items()})
 
 
 def killed_rows(wanted: Mapping[str, Sequence[int]], width: int) -> ShardRows:
@@ -66,11 +66,11 @@ def killed_rows(wanted: Mapping[str, Sequence[int]], width: int) -> ShardRows:
 def joined(pieces: Sequence[ShardRows], splits: int) -> ShardRows:
     """Rows of a shard that was scored in pieces, and how often something was cut for it."""
     names = dict.fromkeys(name for piece in pieces for name in piece.tables)
-    taken = sum((Counter(piece.taken) for piece in pieces), Counter())  # type: Counter[str]
+    reused = sum((Counter(piece.reused) for piece in pieces), Counter())  # type: Counter[str]
     tables = {
         name: pa.concat_tables([piece.tables[name] for piece in pieces if name in piece.tables]) for name in names
     }
-    return ShardRows(tables, splits + sum(piece.splits for piece in pieces), taken)
+    return ShardRows(tables, splits + sum(piece.splits for piece in pieces), reused)
 
 
 def write_shard(work: SignalWork, name: str, rows: ShardRows, started: float) -> int:
@@ -96,14 +96,14 @@ def write_shard(work: SignalWork, name: str, rows: ShardRows, started: float) ->
     conversations = CONVERSATIONS.read(run, name, ["row", "format", "images", "source"])
     for signal_name, table in rows.tables.items():
         signal, stamp = SIGNALS[signal_name], work.stamps[signal_name]
-        splits, taken = rows.splits, rows.taken.get(signal_name, 0)
+        splits, reused = rows.splits, rows.reused.get(signal_name, 0)
         together = {name: work.generations[name] for name in rows.tables}
         if table.num_rows < conversations.num_rows and run.exists(signal.table.path(name)):
             kept = signal.table.read(run, name)
             before = signal.table.part(run, name)
             table = pa.concat_tables([kept.filter(pc.invert(pc.is_in(kept["row"], table["row"]))), table])
             splits += before.details.splits if before else 0
-            taken += before.details.taken if before else 0
+            reused += before.details.reused if before else 0
             together = {**(before.details.together if before else {}), **together}
         if table.num_rows != conversations.num_rows and not work.some_rows:
             raise ArdsError(
@@ -112,7 +112,7 @@ def write_shard(work: SignalWork, name: str, rows: ShardRows, started: float) ->
             )
         computed = table.filter(pc.equal(table["status"], OK))["row"]
         images = image_files_digest(work.settings, conversations, computed)
-        details = SignalDetails(splits=splits, taken=taken, images=images, together=together)
+        details = SignalDetails(splits=splits, reused=reused, images=images, together=together)
         write_part(run, signal, name, _by_format(table, conversations), stamp, started, details)
     return max((table.num_rows for table in rows.tables.values()), default=0)
 
@@ -166,7 +166,7 @@ def _known_losses(run: RunDirectory, shard: PreparedShard) -> dict[int, Sequence
     """What an earlier pass or another run says of the clean versions that corrupted ones are compared with."""
     if all(item.clean is not None for item in shard.conversations if item.corrupted):
         return {}
-    tables = [shard.taken[CLEAN.name]] if CLEAN.name in shard.taken else []
+    tables = [shard.reused[CLEAN.name]] if CLEAN.name in shard.reused else []
     if run.exists(CLEAN.table.path(shard.name)):
         tables.append(CLEAN.table.read(run, shard.name))
     columns = ["row", "clean_loss", "error"]

@@ -114,7 +114,7 @@ def test_of_a_corpus_that_grew_only_what_is_new_is_scored(
     outcome = ray_job(tmp_path / "grown", "--reuse", tmp_path / "first")
     assert outcome.code == 0, outcome.text
     summary = read_summary(tmp_path / "grown")
-    computed = summary["conversations"] - summary["taken"]
+    computed = summary["conversations"] - summary["reused"]
     assert computed <= 0.12 * summary["conversations"]
     assert f"the scores of {summary['taken']:,} conversations were taken over" in outcome.text
     found, wanted = read_signals(tmp_path / "grown"), read_signals(finished)
@@ -141,7 +141,7 @@ def test_a_changed_picture_or_text_is_new(job: Any, finished: Path, demo_inputs:
     before = read_table(finished, "signals/clean")["content"].to_pylist()
     after = read_table(tmp_path / "run", "signals/clean")["content"].to_pylist()
     assert {row for row in range(140) if before[row] != after[row]} == touched | {text}
-    assert read_summary(tmp_path / "run")["taken"] == 140 - len(touched) - 1
+    assert read_summary(tmp_path / "run")["reused"] == 140 - len(touched) - 1
 
 
 def test_signals_with_other_settings_are_not_taken(job: Any, finished: Path, tmp_path: Path) -> None:

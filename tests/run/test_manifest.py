@@ -371,7 +371,7 @@ def test_parts_tell_when_they_were_finished(run: RunDirectory, parts: list[Part]
 
 
 DETAILS: dict[str, Any] = {
-    **dict.fromkeys(("ok", "failed", "splits", "taken", "width"), 0),
+    **dict.fromkeys(("ok", "failed", "splits", "reused", "width"), 0),
     **{key: {} for key in ("reasons", "formats", "scored", "attacked")},
     "images": "",
 }

@@ -29,7 +29,7 @@ def test_its_signals_are_taken_over(conformance: Path, tmp_path: Path) -> None:
     """Scoring a corpus takes hours of a GPU: a new version must not ask for them again."""
     own = select(settings(conformance, tmp_path / "own"), open_workers=loop_workers).methods["ards"]
     taken = select(settings(conformance, tmp_path / "taken", FORMER), open_workers=loop_workers).methods["ards"]
-    assert taken.summary["taken"] == taken.summary["conversations"] == 63
+    assert taken.summary["reused"] == taken.summary["conversations"] == 63
     assert Path(taken.url).read_bytes() == Path(own.url).read_bytes()
 
 

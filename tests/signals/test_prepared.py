@@ -36,7 +36,7 @@ def conversations(draw: st.DrawFn) -> PreparedConversation:
 def assert_equal(found: PreparedShard, expected: PreparedShard) -> None:
     assert found.name == expected.name
     assert found.signals == expected.signals
-    assert list(found.taken.items()) == list(expected.taken.items())
+    assert list(found.reused.items()) == list(expected.reused.items())
     assert len(found.pictures) == len(expected.pictures)
     for picture, given_ in zip(found.pictures, expected.pictures, strict=True):
         assert picture.size == given_.size
@@ -66,8 +66,8 @@ def pictures(draw: st.DrawFn) -> Picture:
 @given(st.lists(conversations(), max_size=6), st.lists(pictures(), max_size=3))
 def test_a_shard_survives_the_way_to_its_actor(items: Sequence[PreparedConversation], shown: Sequence[Picture]) -> None:
     """A token, a target or a pixel that changes on the way changes scores, and nobody would ever see it."""
-    taken = {"vectors": pa.table({"row": [len(items)]}), "clean": pa.table({"row": [0, 1]})} if items else {}
-    shard = PreparedShard("part-00007", ("clean", "vectors"), tuple(items), tuple(shown), taken)
+    reused = {"vectors": pa.table({"row": [len(items)]}), "clean": pa.table({"row": [0, 1]})} if items else {}
+    shard = PreparedShard("part-00007", ("clean", "vectors"), tuple(items), tuple(shown), reused)
     assert_equal(PreparedShard.from_row(shard.to_row()), shard)
 
 
@@ -87,7 +87,7 @@ def test_a_shard_is_one_row_of_plain_values() -> None:
         "name": str,
         "conversations": bytes,
         "signals": list,
-        "taken": list,
+        "reused": list,
         "tables": list,
         "shapes": np.ndarray,
         "pixels": bytes,

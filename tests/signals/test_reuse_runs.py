@@ -51,7 +51,7 @@ def test_everything_is_taken_over_where_nothing_differs(
     loop_select(demo_inputs, run, **settings)
     assert total(asked) == (0, 0)
     assert mixture_bytes(run) == mixture_bytes(earlier)
-    assert read_summary(run)["taken"] == 140
+    assert read_summary(run)["reused"] == 140
     for signal in ("clean", "vectors", "corrupted"):
         assert read_table(run, f"signals/{signal}").equals(read_table(earlier, f"signals/{signal}"))
     verify(str(run), Console(quiet=True))
@@ -99,7 +99,7 @@ def test_a_larger_corpus_costs_its_own_conversations(
     loop_select(inputs, run, attacks__noise=False, runtime__reuse=str(earlier))
     corrupted = read_table(run, "signals/corrupted")["status"].to_pylist()[:9].count("ok")
     assert total(asked) == (9 + corrupted, 9)
-    assert read_summary(run)["taken"] == 140
+    assert read_summary(run)["reused"] == 140
     before = read_table(earlier, "signals/clean")["clean_loss"].to_pylist()
     assert read_table(run, "signals/clean")["clean_loss"].to_pylist()[9:] == before[::-1]
     known = vectors_in(read_table(earlier, "signals/vectors")["vector"])
