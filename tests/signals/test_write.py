@@ -44,7 +44,7 @@ def failed(*rows: int) -> pa.Table:
 
 
 def write(run: RunDirectory, *tables: pa.Table, some_rows: bool = False) -> int:
-    work = SignalWork(run.url, Settings(), "", {"vectors": "stage"}, some_rows)
+    work = SignalWork(run.url, Settings(), "", {"vectors": "stage"}, {"vectors": 1}, some_rows=some_rows)
     return write_shard(work, NAME, ShardRows({"vectors": pa.concat_tables(tables)}, 1, {}), 0.0)
 
 
