@@ -207,8 +207,8 @@ def test_candidates_give_what_all_losses_would_have_given(
 
 def test_candidates_are_drawn_from_what_can_be_corrupted(demo_inputs: Any, tmp_path: Path) -> None:
     """Told by the text, before any loss is known: in a cluster only some conversations may have a corrupted version."""
-    # Multiple choice without a picture cannot be corrupted then; with one it can.
-    settings = {"attacks__symbol": False, "attacks__permutation": False}
+    # Questions with more than three options then have no symbols to take.
+    settings = {"attacks__symbols": "QWE", "attacks__permutation": False}
     run, own = tmp_path / "run", tmp_path / "own"
     loop_select(demo_inputs, run, **settings)
     statuses = read_table(run, "signals/corrupted")["status"].to_pylist()
