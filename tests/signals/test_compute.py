@@ -99,7 +99,7 @@ def interrupted(proxy: ProxySettings, say: Any) -> Iterator[Any]:
             yield from super().score(work, dict([first]), total)
             yield from super().score(work, dict([second]), total)
             for signal in ("vectors", "corrupted"):
-                for path in (f"signals/{signal}/{second[0]}.parquet", f"manifest/signals-{signal}-{second[0]}.json"):
+                for path in (f"signals/{signal}/{second[0]}.parquet", f"manifest/signals/{signal}/{second[0]}.json"):
                     Path(work.output, path).unlink()
             raise Interrupted
 

@@ -205,6 +205,23 @@ def test_candidates_give_what_all_losses_would_have_given(
     assert_sound(run)
 
 
+def test_candidates_are_drawn_from_what_can_be_corrupted(demo_inputs: Any, tmp_path: Path) -> None:
+    """Told by the text, before any loss is known: in a cluster only some conversations may have a corrupted version."""
+    # Questions with more than three options then have no symbols to take.
+    settings = {"attacks__symbols": "QWE", "attacks__permutation": False}
+    run, own = tmp_path / "run", tmp_path / "own"
+    loop_select(demo_inputs, run, **settings)
+    statuses = read_table(run, "signals/corrupted")["status"].to_pylist()
+    formats = read_table(run, "conversations")["format"].to_pylist()
+    choice = {status for status, name in zip(statuses, formats, strict=True) if name == "choice"}
+    assert choice == {"ok", "none"}
+    candidates_run(demo_inputs, run, **settings)
+    candidates_run(demo_inputs, own, **settings)
+    assert {*read_table(own, "signals/corrupted")["status"].to_pylist()} == {"ok"}
+    assert_same_subgroups(run, own)
+    assert_sound(own)
+
+
 def test_only_candidates_are_computed(finished: Path, drawn: Path) -> None:
     """The corrupted loss of a conversation costs as much as its clean one: that is what drawing saves."""
     rows = single(drawn, "methods/ards/candidates/candidates").to_pylist()

@@ -44,7 +44,7 @@ def failed(*rows: int) -> pa.Table:
 
 
 def write(run: RunDirectory, *tables: pa.Table, some_rows: bool = False) -> int:
-    work = SignalWork(run.url, Settings(), "", {"vectors": "stage"}, some_rows)
+    work = SignalWork(run.url, Settings(), "", {"vectors": "stage"}, {"vectors": 1}, some_rows=some_rows)
     return write_shard(work, NAME, ShardRows({"vectors": pa.concat_tables(tables)}, 1, {}), 0.0)
 
 
@@ -53,7 +53,7 @@ def test_other_rows_are_kept(run: RunDirectory, lost: bool) -> None:
     """Also where a process was killed after the old entry was deleted and before the new one was written."""
     assert write(run, scored(range(3)), failed(3)) == 4
     if lost:
-        (entry,) = (path for path in Path(run.url, "manifest").rglob("*vectors*part-00000*"))
+        (entry,) = Path(run.url, "manifest").rglob("signals/vectors/part-00000.json")
         entry.unlink()
     assert write(run, scored([3])) == 1
     table = VECTORS.table.read(run, NAME)
