@@ -14,7 +14,8 @@ Details = TypeVar("Details")
 # All that is ever recorded. What an entry names is read and deleted, and the run may come from elsewhere.
 PATHS = re.compile(
     r"(conversations|answers)/part-\d{5,7}\.parquet"
-    r"|(signals|methods)(/[a-z][a-z0-9-]*){1,3}\.(parquet|json|jsonl)"
+    r"|(signals|methods)(/[a-z][a-z0-9-]*){1,3}\.parquet"
+    r"|methods/[a-z][a-z0-9-]*/mixture\.[a-z][a-z0-9-]*"
     r"|failures\.jsonl|answers\.parquet",
     re.ASCII,
 )
