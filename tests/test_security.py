@@ -58,7 +58,7 @@ def test_a_checkpoint_brings_no_code(demo_inputs: Any, tmp_path: Path) -> None:
         "methods/ards/scores/deeper/part-00000.parquet",
         "notes/mine.parquet",
         "signals/clean/mine.txt",
-        "signals/clean/.mine.parquet",
+        "signals/clean/Mine.parquet",
         "conversations/mine.parquet",
         "conversations/part-9999999999.parquet",
         "mine.txt",
