@@ -50,9 +50,9 @@ def main(folder: Path) -> None:
         ),
         open_workers=loop_workers,
     )
-    for name, method in selected.methods.items():
-        print(f"{name}: {method.mixture}")
-        print(f"  formats: {method.summary['mixture']['formats']}")
+    for name, mixture in selected.methods.items():
+        print(f"{name}: {mixture.url}")
+        print(f"  formats: {mixture.summary['mixture']['formats']}")
 
     # Robust accuracy of a model. Fine-tune yours on a mixture first; here it is the proxy itself.
     evaluated = evaluate(
