@@ -25,9 +25,9 @@ def conversations_inputs(settings: Settings, corpus: Sequence[str]) -> dict[str,
 
 def ensure_conversations(job: Job, inputs: dict[str, Any]) -> None:
     """Write the conversations, unless they are there."""
-    if job.state.is_done("conversations", inputs) and not _embedded_images_moved(job):
+    if job.state.is_done(CONVERSATIONS.folder, inputs) and not _embedded_images_moved(job):
         return
-    with job.stage("conversations", inputs) as stage, job.progress("conversations", None, "rows") as progress:
+    with job.stage(CONVERSATIONS.folder, inputs) as stage, job.progress("conversations", None, "rows") as progress:
         CONVERSATIONS.discard(job.run)
         for part in write_conversations(job.run, job.settings, stage):
             progress.advance(part.rows)

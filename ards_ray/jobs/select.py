@@ -15,6 +15,7 @@ from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import RunChanged, SettingsError, TooManyFailed
 from ards_ray.jobs.resolve import resolve_auto, with_absolute_paths
 from ards_ray.methods.method import Corpus, Method
+from ards_ray.methods.ranking import method_folder, mixture_stage
 from ards_ray.methods.registry import methods_of
 from ards_ray.mixture.budget import budget_count
 from ards_ray.mixture.select import select_mixture, signals_of
@@ -131,7 +132,7 @@ def select(
             select_mixture(job, method)
         write_failures(run)
     names = [method.name for method in methods]
-    mixtures = {name: Mixture(mixture_url(run, f"methods/{name}"), read_summary(run, name)) for name in names}
+    mixtures = {name: Mixture(mixture_url(run, method_folder(name)), read_summary(run, name)) for name in names}
     return Selected(run.url, mixtures, job.worked)
 
 
@@ -180,9 +181,9 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str])
     there = {name: SIGNALS[name].table.parts(run) for name in SIGNALS}
     if not any(there.values()):
         return []
-    differences = state.differences("conversations", inputs)
+    differences = state.differences(CONVERSATIONS.folder, inputs)
     for name in signals:
-        record = state.stages.get(f"signals/{name}")
+        record = state.stages.get(SIGNALS[name].stage)
         if record is not None and there[name]:
             found = changes(record.inputs, signal_inputs(SIGNALS[name], job))
             differences += [f"{line} ({name})" if line.startswith("version") else line for line in found]
@@ -200,8 +201,10 @@ def _refuse_changes(job: Job, inputs: Mapping[str, Any], signals: Sequence[str])
 
 def _no_longer(job: Job, method: Method, stages: Sequence[str]) -> list[str]:
     """Stages that a method had under other settings, and has no longer."""
-    own = f"methods/{method.name}/"
-    return [name for name in job.state.stages if name.startswith(own) and name not in (*stages, f"{own}mixture")]
+    own = f"{method_folder(method.name)}/"
+    return [
+        name for name in job.state.stages if name.startswith(own) and name not in (*stages, mixture_stage(method.name))
+    ]
 
 
 def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str], methods: Sequence[Method]) -> None:
@@ -211,19 +214,19 @@ def _throw_away(job: Job, inputs: Mapping[str, Any], signals: Sequence[str], met
     nothing changed: they are those of other methods.
     """
     state = job.state
-    changed = [name for name in signals if state.differences(f"signals/{name}", signal_inputs(SIGNALS[name], job))]
-    others = [name for name in SIGNALS if name not in signals and f"signals/{name}" in state.stages]
-    stale = state.differences("conversations", inputs) or any(_changed_images(job, signals))
+    changed = [name for name in signals if state.differences(SIGNALS[name].stage, signal_inputs(SIGNALS[name], job))]
+    others = [name for name in SIGNALS if name not in signals and SIGNALS[name].stage in state.stages]
+    stale = state.differences(CONVERSATIONS.folder, inputs) or any(_changed_images(job, signals))
     if not changed and others and not stale:
-        own = tuple(f"methods/{method.name}/" for method in methods)
-        asked = [f"signals/{name}" for name in signals]
+        own = tuple(f"{method_folder(method.name)}/" for method in methods)
+        asked = [SIGNALS[name].stage for name in signals]
         forget(job, [name for name in state.stages if name.startswith(own) or name in asked])
         return
     if not changed or stale:
         start_over(job.run)
         state.stages.clear()
         return
-    kept = [name for name in SIGNALS if name not in changed and f"signals/{name}" in state.stages]
+    kept = [name for name in SIGNALS if name not in changed and SIGNALS[name].stage in state.stages]
     if kept:
         say(job.console, f"{job.run.url}: made again: {', '.join(changed)}; kept: {', '.join(kept)}.")
 

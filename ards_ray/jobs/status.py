@@ -10,6 +10,7 @@ from rich.console import Console
 from ards_ray.console import print_failures, say, shown, table_of
 from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
+from ards_ray.methods.ranking import mixture_stage
 from ards_ray.run.directory import CONFIG_FILE, RUN_FILE, Part, RunDirectory
 from ards_ray.run.fields import fields_problem
 from ards_ray.run.lease import Lease, read_lease
@@ -40,12 +41,12 @@ def print_status(url: str, console: Console) -> None:
     if lease is not None and not _is_at_work(lease):
         lease = None
     conversations = CONVERSATIONS.parts(run)
-    signals = {name: signal.table.parts(run) for name, signal in SIGNALS.items() if f"signals/{name}" in state.stages}
+    signals = {name: signal.table.parts(run) for name, signal in SIGNALS.items() if SIGNALS[name].stage in state.stages}
     total = sum(part.rows for part in conversations)
-    rows = {f"signals/{name}": sum(part.rows for part in parts) for name, parts in signals.items()}
+    rows = {SIGNALS[name].stage: sum(part.rows for part in parts) for name, parts in signals.items()}
     table = table_of("stage", "state", "done", "of", "seconds")
     for name, record in state.stages.items():
-        done, whole = (total, 0) if name == "conversations" else (rows.get(name, 0), total if name in rows else 0)
+        done, whole = (total, 0) if name == CONVERSATIONS.folder else (rows.get(name, 0), total if name in rows else 0)
         table.add_row(
             name,
             _state(run, state, name, lease is not None),
@@ -54,12 +55,12 @@ def print_status(url: str, console: Console) -> None:
             f"{record.seconds:,.1f}" if record.complete else "",
         )
     for name in _methods(run):
-        if f"methods/{name}/mixture" not in state.stages:
-            table.add_row(shown(f"methods/{name}/mixture"), "not begun", "", "", "")
+        if mixture_stage(name) not in state.stages:
+            table.add_row(shown(mixture_stage(name)), "not begun", "", "", "")
     console.print(table)
-    slowest = min(signals, key=lambda name: rows[f"signals/{name}"], default=None)
+    slowest = min(signals, key=lambda name: rows[SIGNALS[name].stage], default=None)
     if slowest is not None and signals[slowest]:
-        parts, scored = signals[slowest], rows[f"signals/{slowest}"]
+        parts, scored = signals[slowest], rows[SIGNALS[slowest].stage]
         say(console, f"Shards: {len(parts):,} of {len(conversations):,} scored.")
         rate = _rate(parts, lease)
         if rate and scored < total:

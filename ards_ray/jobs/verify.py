@@ -19,7 +19,7 @@ from ards_ray.console import say
 from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
 from ards_ray.evaluation.answers import ANSWERS, RECORDED
-from ards_ray.methods.ranking import ranking_table
+from ards_ray.methods.ranking import mixture_stage, ranking_table
 from ards_ray.methods.registry import METHODS
 from ards_ray.mixture.summary import SUMMARY, summary_problem
 from ards_ray.mixture.write import mixture_url
@@ -141,7 +141,7 @@ def _stage_of(path: str) -> str:
     folder = posixpath.dirname(path)
     parts = folder.split("/")
     if parts[0] == "methods" and (len(parts) == 2 or parts[2] in ("ranking", "mixture")):
-        return f"methods/{parts[1]}/mixture"
+        return mixture_stage(parts[1])
     return folder or path.split(".")[0]
 
 
@@ -269,11 +269,11 @@ def _unlisted(run: RunDirectory, state: RunState, known: Set[str]) -> Iterator[P
 
 def _row_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> Iterator[Problem]:
     """Every conversation once in conversations and in signals, every scored one once in what is made of signals."""
-    if not _is_complete(state, "conversations"):
+    if not _is_complete(state, CONVERSATIONS.folder):
         return
-    count = sum(part.rows for part in _parts(parts, "conversations"))
+    count = sum(part.rows for part in _parts(parts, CONVERSATIONS.folder))
     everything = np.ones(count, dtype=bool)
-    counts = _Rows("conversations", count)
+    counts = _Rows(CONVERSATIONS.folder, count)
     owners: dict[str, np.ndarray] = {}
     for part in CONVERSATIONS.parts(run):
         owners[part.name] = run.read_table(part.path, ["row"])["row"].to_numpy()
@@ -392,7 +392,7 @@ def _sum_problems(run: RunDirectory, state: RunState, parts: Sequence[Part]) -> 
         signals = [
             before.removeprefix("signals/") for before in record.inputs["after"] if before.startswith("signals/")
         ]
-        count = sum(part.rows for part in _parts(parts, "conversations"))
+        count = sum(part.rows for part in _parts(parts, CONVERSATIONS.folder))
         failed = int(failed_rows(run, signals, count).sum())
         found = {
             "conversations": count,

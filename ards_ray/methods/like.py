@@ -13,7 +13,7 @@ from ards_ray.errors import SettingsError
 from ards_ray.methods.groups import Groups, choose_shares
 from ards_ray.methods.method import Corpus, Method, Ranking
 from ards_ray.methods.random import random_scores, seed_alone
-from ards_ray.methods.ranking import ranking_table
+from ards_ray.methods.ranking import mixture_stage, ranking_table
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.run.stage import Job
 from ards_ray.run.state import RunState
@@ -69,7 +69,7 @@ class Like(Method):
         """See `Method.depends`."""
         run, method = self._named(job)
         state = job.state if run.url == job.run.url else RunState(run)
-        return {**seed_alone(job), "like": state.stages[f"methods/{method}/mixture"].fingerprint}
+        return {**seed_alone(job), "like": state.stages[mixture_stage(method)].fingerprint}
 
     def rank(self, corpus: Corpus) -> Ranking:
         """See `Method.rank`."""
@@ -122,7 +122,7 @@ class Like(Method):
 
 
 def _has_mixture(state: RunState, method: str) -> bool:
-    record = state.stages.get(f"methods/{method}/mixture")
+    record = state.stages.get(mixture_stage(method))
     return record is not None and record.complete
 
 

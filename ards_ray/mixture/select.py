@@ -11,13 +11,14 @@ import pyarrow as pa
 from ards_ray.config import Settings
 from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.methods.method import Corpus, Method, Ranking
-from ards_ray.methods.ranking import ranking_table
+from ards_ray.methods.ranking import method_folder, mixture_stage, ranking_table
 from ards_ray.mixture.budget import budget_count
 from ards_ray.mixture.summary import SUMMARY, summarise
 from ards_ray.mixture.write import write_mixture
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, stamp_of
 from ards_ray.run.table import NoDetails, Table
+from ards_ray.signals.registry import SIGNALS
 
 RANKING_ROWS = 1_000_000
 VERSION = 1
@@ -30,23 +31,23 @@ def signals_of(method: Method, settings: Settings) -> tuple[str, ...]:
 
 def select_mixture(job: Job, method: Method) -> None:
     """Write a method's ranking, mixture and summary, unless they are there; its stages are done."""
-    name = f"methods/{method.name}/mixture"
+    name = mixture_stage(method.name)
     stages = [stage.name for stage in method.stages(job)]
     signals = signals_of(method, job.settings)
-    after = ["conversations", *(f"signals/{signal}" for signal in signals), *stages[-1:]]
+    after = [CONVERSATIONS.folder, *(SIGNALS[signal].stage for signal in signals), *stages[-1:]]
     inputs: Mapping[str, Any] = {
         "version": VERSION,
         "method": {"name": method.name, "version": method.version, **method.depends(job)},
         "after": {before: stamp_of(job.run, job.state, before) for before in after},
         "mixture": asdict(job.settings.mixture),
     }
-    summary = f"methods/{method.name}/{SUMMARY}"
+    summary = f"{method_folder(method.name)}/{SUMMARY}"
     if job.state.is_done(name, inputs) and job.run.exists(summary):
         return
     run, corpus = job.run, Corpus(job, signals)
     table = ranking_table(method.name)
     with job.stage(name, inputs) as stage:
-        for folder in (name, table.folder, f"methods/{method.name}"):
+        for folder in (name, table.folder, method_folder(method.name)):
             run.discard(folder)
         run.delete(summary)
         with job.progress(f"{method.name}", 3, "steps") as progress:
@@ -58,7 +59,7 @@ def select_mixture(job: Job, method: Method) -> None:
             progress.advance()
             parts = CONVERSATIONS.parts(run)
             files = job.settings.corpus.files
-            counts = write_mixture(run, f"methods/{method.name}", parts, selected, files, stage)
+            counts = write_mixture(run, method_folder(method.name), parts, selected, files, stage)
             added = method.summary(corpus, ranking)
             progress.advance()
     run.write_json(summary, summarise(job, method.name, signals, selected, size, counts, added))

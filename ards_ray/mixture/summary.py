@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ards_ray.console import print_failures, say, shown, table_of
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import ArdsError
+from ards_ray.methods.ranking import method_folder
 from ards_ray.mixture.write import Composition
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.fields import fields_problem
@@ -50,11 +52,11 @@ def summarise(
     """
     reasons = failure_reasons(job.run, signals)
     parts = {name: SIGNALS[name].table.parts(job.run) for name in signals}
-    stages = ("conversations", *(f"signals/{name}" for name in signals))
+    stages = (CONVERSATIONS.folder, *(SIGNALS[name].stage for name in signals))
     seconds = {
-        name.removeprefix(f"methods/{method}/"): record.seconds
+        name.removeprefix(f"{method_folder(method)}/"): record.seconds
         for name, record in job.state.stages.items()
-        if name in stages or name.startswith(f"methods/{method}/")
+        if name in stages or name.startswith(f"{method_folder(method)}/")
     }
     failed = sum(reasons.values())
     return {
@@ -91,7 +93,7 @@ def read_summary(run: RunDirectory, method: str) -> dict[str, Any]:
     Raises:
         ArdsError: the file is damaged.
     """
-    path = f"methods/{method}/{SUMMARY}"
+    path = f"{method_folder(method)}/{SUMMARY}"
     summary: dict[str, Any] = run.read_json(path)
     if problem := summary_problem(summary):
         raise ArdsError(f"{run.url}/{path}: damaged ({problem}); delete it and run the same command again")

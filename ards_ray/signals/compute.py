@@ -45,9 +45,9 @@ def compute_signals(job: Job, names: Sequence[str], retry_failed: bool = False) 
     unfinished = [
         name
         for name in names
-        if len(done[name]) < len(rows) or not job.state.is_done(f"signals/{name}", signal_inputs(SIGNALS[name], job))
+        if len(done[name]) < len(rows) or not job.state.is_done(SIGNALS[name].stage, signal_inputs(SIGNALS[name], job))
     ]
-    generations = {name: job.state.generation(f"signals/{name}", signal_inputs(SIGNALS[name], job)) for name in names}
+    generations = {name: job.state.generation(SIGNALS[name].stage, signal_inputs(SIGNALS[name], job)) for name in names}
     shards: dict[str, Wanted] = {
         shard: dict.fromkeys(wanted) for shard in rows if (wanted := _wanted(shard, generations, done))
     }
@@ -90,7 +90,7 @@ def compute_rows(job: Job, name: str, rows: Mapping[str, Sequence[int]]) -> None
         missing = [row for row in wanted if row not in there]
         if missing:
             shards[shard] = {name: missing}
-    if shards or not job.state.is_done(f"signals/{name}", inputs):
+    if shards or not job.state.is_done(SIGNALS[name].stage, inputs):
         _compute(job, [name], shards, sizes, some_rows=True)
 
 
@@ -111,11 +111,11 @@ def _compute(
     with ExitStack() as stack, job.progress("signals", total, "conversations") as progress:
         stamps = {}
         for name in names:
-            unfinished = not job.state.is_done(f"signals/{name}", inputs[name])
+            unfinished = not job.state.is_done(SIGNALS[name].stage, inputs[name])
             if name in asked or unfinished:
-                stamps[name] = stack.enter_context(job.stage(f"signals/{name}", inputs[name]))
+                stamps[name] = stack.enter_context(job.stage(SIGNALS[name].stage, inputs[name]))
                 SIGNALS[name].table.discard(job.run, keep=stamps[name])
-        generations = {name: job.state.stages[f"signals/{name}"].generation for name in stamps}
+        generations = {name: job.state.stages[SIGNALS[name].stage].generation for name in stamps}
         work = SignalWork(job.run.url, job.settings, job.model, stamps, generations, some_rows, tuple(images), earlier)
         for row in job.workers.score(work, shards, len(sizes)):
             progress.advance(row["conversations"])

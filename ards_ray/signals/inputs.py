@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ards_ray.config import Settings
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.run.fingerprint import Inputs
 from ards_ray.run.stage import Job
 from ards_ray.signals.signal import Signal
@@ -11,11 +12,11 @@ from ards_ray.signals.signal import Signal
 
 def signal_inputs(signal: Signal, job: Job) -> dict[str, Any]:
     """What a signal depends on: the conversations' fingerprint, digests of the checkpoint, and settings."""
-    record = job.state.stages.get("conversations")
+    record = job.state.stages.get(CONVERSATIONS.folder)
     return {
         "signal": signal.name,
         "version": signal.version,
-        "after": {"conversations": record.fingerprint if record else ""},
+        "after": {CONVERSATIONS.folder: record.fingerprint if record else ""},
         "proxy": _proxy(job.settings, job.model, job.adapter),
         "limits": {"positions": job.settings.limits.positions, "pixels": job.settings.limits.pixels},
         "runtime.batch_positions": job.settings.runtime.batch_positions,

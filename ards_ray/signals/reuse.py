@@ -139,7 +139,9 @@ def other_run(url: str) -> OtherRun:
     if is_former(run):
         return OtherRun(run, former_inputs(run), partial(_former_rows, run))
     state = RunState(run)
-    inputs = {name: state.stages[f"signals/{name}"].inputs for name in SIGNALS if f"signals/{name}" in state.stages}
+    inputs = {
+        name: state.stages[signal.stage].inputs for name, signal in SIGNALS.items() if signal.stage in state.stages
+    }
     return OtherRun(run, inputs, partial(_rows, run, state))
 
 
@@ -192,7 +194,7 @@ def earlier_signals(other: OtherRun, names: Sequence[str]) -> Earlier:
 
 
 def _rows(run: RunDirectory, state: RunState, signal: Signal) -> EarlierSignal:
-    stamp = state.stages[f"signals/{signal.name}"].fingerprint
+    stamp = state.stages[signal.stage].fingerprint
     parts = [part for part in signal.table.parts(run) if part.fingerprint == stamp]
     names = _columns(signal)
     table = run.read_columns(parts, names) if parts else signal.table.schema(1).empty_table().select(names)

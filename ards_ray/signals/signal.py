@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ards_ray.config import Settings
 from ards_ray.models.sequence import SequenceScore
+from ards_ray.run.stage import SIGNALS as SIGNALS_FOLDER
 from ards_ray.run.table import Table
 from ards_ray.signals.prepared import PreparedConversation
 
@@ -89,9 +90,14 @@ class Signal:
     has_vectors: bool = False
 
     @property
+    def stage(self) -> str:
+        """Its name among the stages of a run, which is the folder of its table."""
+        return f"{SIGNALS_FOLDER}/{self.name}"
+
+    @property
     def table(self) -> Table[SignalDetails]:
         """Its table."""
-        return Table(f"signals/{self.name}", self._schema, SignalDetails)
+        return Table(self.stage, self._schema, SignalDetails)
 
     def _schema(self, width: int) -> pa.Schema:
         return pa.schema([*_COMMON, *self.columns(width)])

@@ -47,6 +47,7 @@ from ards_ray.methods.method import Corpus, Counts, Method, Ranking
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.stage import Job, Stage
 from ards_ray.signals.corrupted import CORRUPTED
+from ards_ray.signals.registry import SIGNALS
 
 
 class Ards(Method):
@@ -91,7 +92,7 @@ class Ards(Method):
     def stages(self, job: Job) -> Sequence[Stage]:
         """See `Method.stages`."""
         settings = job.settings
-        signals = [f"signals/{name}" for name in self.signals(settings)]
+        signals = [SIGNALS[name].stage for name in self.signals(settings)]
         subgroups = settings.subgroups
         if subgroups.run is not None:
             extra = {"reference": reference_stamp(job)}
@@ -105,7 +106,7 @@ class Ards(Method):
                 _SCORES,
             ]
         return [
-            Stage(CORRUPTIBLE_FOLDER, 1, ["conversations"], attack_settings, write_corruptible),
+            Stage(CORRUPTIBLE_FOLDER, 1, [CONVERSATIONS.folder], attack_settings, write_corruptible),
             Stage(CLUSTERS_FOLDER, 1, [*signals, CORRUPTIBLE_FOLDER], _of_clusters, _write_clusters),
             Stage(
                 CANDIDATES_FOLDER,
@@ -113,9 +114,9 @@ class Ards(Method):
                 [CLUSTERS_FOLDER],
                 lambda settings: {"subgroups.candidates": settings.subgroups.candidates, "seed": settings.seed},
                 write_candidates,
-                completes=["signals/corrupted"],
+                completes=[CORRUPTED.stage],
             ),
-            Stage(SUBGROUPS_FOLDER, 1, [CANDIDATES_FOLDER, "signals/corrupted"], _of_subgroups, write_subgroups),
+            Stage(SUBGROUPS_FOLDER, 1, [CANDIDATES_FOLDER, CORRUPTED.stage], _of_subgroups, write_subgroups),
             _SCORES,
         ]
 

@@ -63,9 +63,8 @@ def reference_stamp(job: Job) -> str:
     state = RunState(source)
     if not is_current(source, state, SUBGROUPS_FOLDER):
         raise SettingsError(f"subgroups.run: {source.url} has no subgroups yet; finish it first")
-    vectors = f"signals/{VECTORS.name}"
     before = {
-        **comparable(state.stages[vectors].inputs),
+        **comparable(state.stages[VECTORS.stage].inputs),
         "vectors": state.stages[CLUSTERS_FOLDER].inputs["vectors"],
         "score.temperature": state.stages[SUBGROUPS_FOLDER].inputs["score.temperature"],
     }
