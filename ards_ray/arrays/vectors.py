@@ -2,9 +2,12 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 # Vectors come out of Arrow's read-only memory, and are only read.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
@@ -12,11 +15,14 @@ warnings.filterwarnings("ignore", message="The given NumPy array is not writable
 BLOCK = 64
 
 
-def single_precision(vectors: np.ndarray) -> Iterator[torch.Tensor]:
+def single_precision(vectors: np.ndarray) -> "Iterator[torch.Tensor]":
     """Blocks of vectors [n, d] of any float type as float32 [at most BLOCK, d].
 
     Each block takes the memory of the one before: fresh memory for all of them takes longer than the arithmetic.
     """
+    # Imported late, as below: help and settings name methods, and do not wait for it.
+    import torch
+
     rows = torch.from_numpy(vectors)
     block = torch.empty((min(BLOCK, len(rows)), rows.shape[1]))
     for first in range(0, max(len(rows), 1), BLOCK):
@@ -24,7 +30,7 @@ def single_precision(vectors: np.ndarray) -> Iterator[torch.Tensor]:
         yield block[: len(some)].copy_(some)
 
 
-def unit(vectors: np.ndarray, center: np.ndarray | None = None) -> torch.Tensor:
+def unit(vectors: np.ndarray, center: np.ndarray | None = None) -> "torch.Tensor":
     """Unit vectors r̂, or (r̂−μ)/‖r̂−μ‖ where a centre μ is given.
 
     Args:
@@ -34,6 +40,8 @@ def unit(vectors: np.ndarray, center: np.ndarray | None = None) -> torch.Tensor:
     Returns:
         float32 [n, d].
     """
+    import torch
+
     rows = torch.nn.functional.normalize(torch.from_numpy(vectors).float(), dim=1)
     if center is None:
         return rows

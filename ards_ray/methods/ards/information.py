@@ -1,12 +1,14 @@
 """The information score."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from ards_ray.arrays.vectors import single_precision, unit
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,15 @@ class Scorer:
             directions = (reference.weights @ means)[None]
         else:
             directions = means
+        # Imported late, as below: help and settings name methods, and do not wait for it.
+        import torch
+
         self._directions = torch.from_numpy(np.ascontiguousarray(directions, dtype=np.float32))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Scores float32 [n] of vectors [n, d] of any float type."""
+        import torch
+
         products = torch.cat([self._cosines(rows) for rows in single_precision(vectors)])
         if self.similarity == "max":
             groups = torch.split(products, list(self.reference.sizes), dim=1)
@@ -65,12 +72,14 @@ class Scorer:
             return products.amax(dim=1).numpy()
         return (products.double() @ torch.from_numpy(self.reference.weights)).float().numpy()
 
-    def _cosines(self, rows: torch.Tensor) -> torch.Tensor:
+    def _cosines(self, rows: "torch.Tensor") -> "torch.Tensor":
         """Products of the unit vectors of `rows` float32 [n, d] with the directions, float32 [n, directions].
 
         The vectors are divided by their norms after the product, not before: one pass less over them. Centred,
         (r̂−μ)·u/‖r̂−μ‖ follows from r̂·u and r̂·μ.
         """
+        import torch
+
         norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         products = rows @ self._directions.T / norms
         if self.reference.center is None:
