@@ -16,7 +16,7 @@ class SignalWork:
         settings: Its settings, nothing `auto` in them.
         model: Digest of the checkpoint.
         stamps: Fingerprints of the signals that are computed, by name.
-        generations: Their generations (`StageRecord`).
+        generations: Their generations (`StageRecord`), where they are not the first.
         some_rows: Only some rows of the shards are asked for, so that parts may lack the others.
         images: Some image paths of the corpus that exist.
         earlier: What another run has computed.

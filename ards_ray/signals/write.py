@@ -97,7 +97,7 @@ def write_shard(work: SignalWork, name: str, rows: ShardRows, started: float) ->
     for signal_name, table in rows.tables.items():
         signal, stamp = SIGNALS[signal_name], work.stamps[signal_name]
         splits, reused = rows.splits, rows.reused.get(signal_name, 0)
-        together = {name: work.generations[name] for name in rows.tables}
+        together = {name: work.generations.get(name, 1) for name in rows.tables}
         if table.num_rows < conversations.num_rows and run.exists(signal.table.path(name)):
             kept = signal.table.read(run, name)
             before = signal.table.part(run, name)
