@@ -116,7 +116,7 @@ def test_of_a_corpus_that_grew_only_what_is_new_is_scored(
     summary = read_summary(tmp_path / "grown")
     computed = summary["conversations"] - summary["reused"]
     assert computed <= 0.12 * summary["conversations"]
-    assert f"the scores of {summary['taken']:,} conversations were taken over" in outcome.text
+    assert f"the scores of {summary['reused']:,} conversations were taken over" in outcome.text
     found, wanted = read_signals(tmp_path / "grown"), read_signals(finished)
     for name in ("row", "status", "content", "corruption", "target_tokens", "sequence_length", "clean_correct"):
         assert found[name].equals(wanted[name]), name
