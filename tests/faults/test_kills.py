@@ -63,7 +63,7 @@ def test_the_driver_is_killed_while_signals_are_computed(
     plan += [Fault("between stages", "^conversations$")]
     writing = zip(POINTS, ("clean", "vectors", "vectors", "corrupted"), strict=True)
     plan += [in_worker(run, point, f"signals/{signal}/part-000") for point, signal in writing]
-    plan += [in_worker(run, "after the rename", r"manifest/signals-clean-part-000\d\d\.json")]
+    plan += [in_worker(run, "after the rename", r"manifest/signals/clean/part-000\d\d\.json")]
     plan += [Fault("between stages", f"^{table}$") for table in reversed(SIGNAL_TABLES)]
     killed_at(plan, drivers, lambda: select(run), run, verify)
     assert_same(run, "driver killed at each point of writing signals", len(plan), "what was in flight")
@@ -94,7 +94,7 @@ def test_a_shard_with_some_of_its_signals_is_computed_as_a_whole(
 ) -> None:
     """Signals that are computed in another company differ in their last bits, and so may the mixture."""
     run = tmp_path / "run"
-    drivers.plan(in_worker(run, "after the rename", r"manifest/signals-clean-part-00003\.json"))
+    drivers.plan(in_worker(run, "after the rename", r"manifest/signals/clean/part-00003\.json"))
     driver = select(run)
     assert driver.wait() == -9, driver.text
     (some,) = (path for path in finished_parts(run, "signals/clean") if path.endswith("part-00003.parquet"))
@@ -118,7 +118,7 @@ def test_the_driver_is_killed_while_corrupted_losses_of_candidates_are_computed(
     assert read_table(quiet, "signals/corrupted").num_rows < read_table(quiet, "signals/clean").num_rows
     plan = [in_worker(run, "before the manifest entry", f"{ARDS}/corruptible/part-00000")]
     plan += [in_worker(run, point, "signals/corrupted/part-000") for point in POINTS[1::2]]
-    plan += [in_worker(run, "after the rename", r"manifest/signals-corrupted-part-000\d\d\.json")]
+    plan += [in_worker(run, "after the rename", r"manifest/signals/corrupted/part-000\d\d\.json")]
     plan += [Fault("between stages", "^signals/corrupted$")]
     plan += [Fault(point, f"(^|/){ARDS}/candidates/candidates") for point in POINTS[1::2]]
     plan += [Fault("between stages", f"^{ARDS}/candidates$")]
