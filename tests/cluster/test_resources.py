@@ -8,6 +8,8 @@ from ards_ray.cluster.resources import Pool, _cpu_share, plan_workers
 from ards_ray.config import RuntimeSettings
 from ards_ray.errors import SettingsError
 
+MIXTURE = "methods/ards/mixture.json"
+
 
 def test_pool_leaves_a_cpu(local_ray: None) -> None:
     """The user's job would hang for ever: the actors hold all CPUs and the shards are never prepared."""
@@ -52,9 +54,9 @@ def test_a_whole_cpu_is_left_on_some_node(nodes: list[int], count: int, threads:
     assert _cpu_share(nodes, count, threads) == share
 
 
-def test_five_actors_on_two_cpus_finish_with_the_same_mixture(job, finished: Path, tmp_path: Path) -> None:
+def test_five_actors_on_two_cpus_finish_with_the_same_mixture(ray_job, finished: Path, tmp_path: Path) -> None:
     """The user would get a hang, or a training file that depends on the number of workers."""
-    outcome = job(tmp_path / "run", settings=["runtime.workers=5"])
+    outcome = ray_job(tmp_path / "run", settings=["runtime.workers=5"])
 
     assert outcome.code == 0, outcome.text
-    assert (tmp_path / "run" / "mixture.json").read_bytes() == (finished / "mixture.json").read_bytes()
+    assert (tmp_path / "run" / MIXTURE).read_bytes() == (finished / MIXTURE).read_bytes()
