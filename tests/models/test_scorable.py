@@ -219,7 +219,7 @@ def test_told_before_a_cluster_is_there(
     def started() -> None:
         raise RuntimeError("Ray")
 
-    for module in ("cluster.replicas", "jobs.plan", "cluster.workers"):
+    for module in ("cluster.replicas", "cluster.session", "cluster.workers"):
         monkeypatch.setattr(f"ards_ray.{module}.ray_session", started)
     tuned = copied(adapter, tmp_path / "adapter", lambda folder: None)
     proxy = replace(SETTINGS, model=str(checkpoints["llama"]), adapter=str(tuned))
