@@ -5,7 +5,7 @@ import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pyarrow import fs as pafs
@@ -88,4 +88,6 @@ class RunFiles:
 
     def delete(self, path: str) -> None:
         if self.exists(path):
-            self.location.filesystem.delete_file((self.location / path).path)
+            # A storage that failed after it had deleted is asked again, and has it no longer.
+            with suppress(FileNotFoundError):
+                self.location.filesystem.delete_file((self.location / path).path)
