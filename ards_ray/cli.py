@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from rich.console import Console
 
+from ards_ray import config
 from ards_ray.cli_evaluate import add_evaluate
-from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
 from ards_ray.given import Given, given_by, print_settings, settings_of
 from ards_ray.options import Parser, whole_number
@@ -19,7 +19,8 @@ from ards_ray.validation import check_settings
 
 # The options of their own, and the settings that they stand for.
 SHORTHANDS = {"corpus": "corpus.files", "images": "corpus.images", "model": "proxy.model", "budget": "mixture.budget",
-              "output": "output", "subgroups": "subgroups.run", "reuse": "runtime.reuse"}  # fmt: skip
+              "output": "output", "method": "methods", "like": "like.run", "subgroups": "subgroups.run",
+              "reuse": "runtime.reuse"}  # fmt: skip
 PRESETS = sorted(Path(__file__).with_name("presets").glob("*.yaml"))
 INTERRUPTED = 130
 # Small enough that the members of the demo's subgroups leave enough of every format for its mixture.
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def print_error(error: Exception) -> None:
     """Print an error to stderr."""
     # Imported late: the help does not wait for it.
-    from ards_ray.report.tables import printable
+    from ards_ray.console import printable
 
     # It may quote a file from elsewhere.
     print(f"error: {printable(str(error))}", file=sys.stderr)
@@ -74,6 +75,10 @@ def _add_select(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--corpus", metavar="FILE", nargs="+", action="extend", help="corpus files, in their order")
     parser.add_argument("--images", metavar="DIR", help="folder of the images")
     parser.add_argument("--model", metavar="NAME_OR_PATH", help="the proxy's checkpoint")
+    parser.add_argument(
+        "--method", metavar="NAME[,NAME...]", type=lambda text: text.split(","), help="methods; ards if not given"
+    )
+    parser.add_argument("--like", metavar="RUN/METHOD", help="the mixture that the method like resembles")
     parser.add_argument("--budget", metavar="N", help="size of the mixture: below 1 a fraction, from 1 a count")
     parser.add_argument("--output", metavar="DIR_OR_URL", help="run directory; continued if it is there")
     parser.add_argument(
@@ -81,7 +86,7 @@ def _add_select(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("--subgroups", metavar="RUN", help="score the corpus against the subgroups of a finished run")
     parser.add_argument("--reuse", metavar="RUN", help="take over the signals of another run where nothing changed")
-    parser.add_argument("--fresh", action="store_true", help="throw away what an earlier run left in the output")
+    parser.add_argument("--fresh", action="store_true", help="throw away what other settings made, or all")
     parser.add_argument("--retry-failed", action="store_true", help="score failed conversations again")
     parser.add_argument("--print-config", action="store_true", help="print the settings as YAML and stop")
     parser.add_argument("--plan", action="store_true", help="print what would be done and stop")
@@ -91,8 +96,8 @@ def _add_select(commands: "argparse._SubParsersAction[Parser]") -> None:
 def _select(options: argparse.Namespace, console: Console) -> None:
     settings = read_settings(options)
     if settings.subgroups.run is not None:
+        from ards_ray.methods.ards.reference import shared_settings
         from ards_ray.run.directory import RunDirectory
-        from ards_ray.stages.yardstick import shared_settings
 
         settings = read_settings(options, shared_settings(RunDirectory(settings.subgroups.run)))
     check_settings(settings)
@@ -100,24 +105,25 @@ def _select(options: argparse.Namespace, console: Console) -> None:
         print_settings(settings)
         return
     # Imported late: help and settings do not wait for torch and Ray.
-    from ards_ray.jobs.plan import plan
+    from ards_ray.jobs.plan import plan, print_plan
     from ards_ray.jobs.select import select
-    from ards_ray.report.summary import print_summary
+    from ards_ray.mixture.summary import print_summary
 
     if not settings.corpus.files:
         from ards_ray.demo import with_demo
 
         settings = with_demo(read_settings(options, DEMO_DEFAULTS))
     if options.plan:
-        plan(settings, console)
+        print_plan(plan(settings, console), str(settings.output), console)
     else:
         selected = select(settings, console, fresh=options.fresh, retry_failed=options.retry_failed)
         if not selected.worked:
             console.print("Nothing to do: this run is finished.")
-        print_summary(selected.summary, selected.mixture, console)
+        for mixture in selected.methods.values():
+            print_summary(mixture.summary, mixture.url, console)
 
 
-def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Settings:
+def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> config.Settings:
     """The settings of the file, overridden by those of the command line.
 
     Args:
@@ -128,6 +134,9 @@ def read_settings(options: argparse.Namespace, defaults: Mapping[str, Any] | Non
         SettingsError: a key is unknown, or a value is not what it must be.
     """
     given = [Given(key, value, key) for key, value in (defaults or {}).items()]
+    # Imported late: the help of other commands does not wait for it.
+    from ards_ray.methods.registry import Settings
+
     return settings_of(Settings, given + given_by(options, Settings, SHORTHANDS, PRESETS))
 
 
@@ -143,6 +152,8 @@ class _HelpWithSettings(argparse.Action):
 def _settings_help() -> str:
     from docstring_parser import parse
 
+    from ards_ray.methods.registry import Settings
+
     lines = ["settings, for --set and --config, with their defaults:"]
     for item in fields(Settings):
         default = getattr(Settings(), item.name)
@@ -150,7 +161,8 @@ def _settings_help() -> str:
             lines += ["", str(parse(type(default).__doc__ or "").short_description)]
             lines += _help_lines(type(default), f"{item.name}.")
     lines += ["", "Of the run"]
-    lines += [line for line in _help_lines(Settings, "") if line.startswith(("  output", "  seed"))]
+    own = ("  output", "  methods", "  seed")
+    lines += [line for line in _help_lines(config.Settings, "") if line.startswith(own)]
     return "\n".join(lines)
 
 
@@ -180,7 +192,7 @@ def _add_verify(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _verify(options: argparse.Namespace, console: Console) -> None:
-    from ards_ray.report.verify import verify
+    from ards_ray.jobs.verify import verify
 
     verify(options.directory, console)
 
@@ -196,7 +208,7 @@ def _add_status(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _status(options: argparse.Namespace, console: Console) -> None:
-    from ards_ray.report.status import print_status
+    from ards_ray.jobs.status import print_status
 
     print_status(options.directory, console)
 
@@ -216,7 +228,7 @@ def _add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _convert(options: argparse.Namespace, console: Console) -> None:
-    from ards_ray.proxy.convert import convert_checkpoint
+    from ards_ray.convert.checkpoint import convert_checkpoint
 
     convert_checkpoint(options.source, options.target, options.base, options.vision_tower)
     console.print(f"Converted: {options.target.absolute()}", soft_wrap=True, highlight=False, markup=False)
@@ -252,6 +264,16 @@ def _add_benchmark(commands: "argparse._SubParsersAction[Parser]") -> None:
     scoring.add_argument("--batch-positions", type=whole_number(1), metavar="N", help="positions computed together")
     scoring.add_argument("--json", metavar="FILE", help="file for the figures")
     scoring.set_defaults(run=_benchmark_scoring)
+    run = benchmarks.add_parser(
+        "run",
+        help="what a large finished run costs to open, to look at and to verify",
+        description="Seconds and objects read for opening, status, resume and verify of a synthetic run.",
+    )
+    run.add_argument("--conversations", type=whole_number(1), default=1_000_000, metavar="N", help="conversations")
+    run.add_argument("--s3", action="store_true", help="measure on an S3 server on this machine, too")
+    run.add_argument("--output", metavar="DIR", help="folder of the run, kept and used again")
+    run.add_argument("--json", metavar="FILE", help="file for the figures")
+    run.set_defaults(run=_benchmark_run)
 
 
 def _benchmark_selection(options: argparse.Namespace, console: Console) -> None:
@@ -266,3 +288,9 @@ def _benchmark_scoring(options: argparse.Namespace, console: Console) -> None:
     measure_scoring(
         options.device, options.model, options.conversations, options.batch_positions, options.json, console
     )
+
+
+def _benchmark_run(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.benchmark.run import measure_run
+
+    measure_run(options.conversations, options.output, options.s3, options.json, console)

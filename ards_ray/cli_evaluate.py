@@ -2,14 +2,17 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console
 
 from ards_ray.config import Device, Dtype, Links
-from ards_ray.errors import SettingsError
+from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.given import given_by, print_settings, settings_of
 from ards_ray.options import Parser, whole_number
+
+if TYPE_CHECKING:
+    from ards_ray.report.evaluation import Result
 
 
 def add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -72,8 +75,8 @@ def _symbols(text: str) -> list[str]:
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> None:
+    from ards_ray.console import say
     from ards_ray.evaluation.settings import OTHERS, EvaluationSettings, check_evaluation
-    from ards_ray.report.tables import say
     from ards_ray.validation import annotations_of
 
     if options.answers is not None:
@@ -92,9 +95,11 @@ def _evaluate(options: argparse.Namespace, console: Console) -> None:
         print_settings(settings)
         return
     if options.answers is not None:
-        from ards_ray.report.recorded import results_of_answers
+        from ards_ray.jobs.recorded import results_of_answers
+        from ards_ray.storage.location import locate
 
-        results_of_answers(options.answers, settings.output, settings.plan, console)
+        results = results_of_answers(options.answers, settings.plan, settings.output, console)
+        _print_results(results, None if settings.output is None else locate(settings.output).url, console)
         return
     from ards_ray.jobs.evaluate import evaluate
 
@@ -106,7 +111,25 @@ def _evaluate(options: argparse.Namespace, console: Console) -> None:
         from ards_ray.demo import with_demo_benchmark
 
         settings = with_demo_benchmark(settings, lambda text: say(console, text))
-    evaluate(settings, console, fresh=options.fresh)
+    evaluated = evaluate(settings, console, fresh=options.fresh)
+    if not evaluated.worked:
+        console.print("Nothing to do: this run is finished.")
+    _print_results(evaluated.results, evaluated.run, console)
+    empty = [result.benchmark for result in evaluated.results if not result.metrics.questions]
+    if empty:
+        from ards_ray.report.evaluation import NOT_EVALUATED
+
+        raise ArdsError(f"{', '.join(empty)}: no question could be evaluated; see {evaluated.run}/{NOT_EVALUATED}")
+
+
+def _print_results(results: "Sequence[Result]", url: str | None, console: Console) -> None:
+    """The tables, and where they were written."""
+    from ards_ray.console import say
+    from ards_ray.report.evaluation import RESULTS_MD, print_results
+
+    print_results(results, console)
+    if url is not None:
+        say(console, f"Results: {url}/{RESULTS_MD}")
 
 
 def _named(option: str, values: Sequence[str] | None, unnamed: str | None = None) -> dict[str, str] | None:

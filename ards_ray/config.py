@@ -1,6 +1,6 @@
-"""Every setting, typed. The docstrings are the help texts.
+"""All settings, typed. The docstrings are the help texts and the README's table.
 
-Each group says which stage's numbers it changes; `runtime` changes none.
+The bounds of a setting stand on its field.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -32,7 +32,7 @@ class CorpusSettings:
     Args:
         files: LLaVA JSON arrays, JSON Lines or Parquet files, local or URLs, read in the order given.
         images: Folder under which the image paths of the corpus lie, local or a URL.
-        links: Whether symbolic links in that folder that lead out of it are followed.
+        links: Whether to follow symbolic links that lead out of that folder.
     """
 
     files: Annotated[tuple[str, ...], Strict(False)] = ()
@@ -46,10 +46,10 @@ class ProxySettings:
 
     Args:
         model: Checkpoint folder in the Hugging Face format, or its name on the hub.
-        adapter: Folder of a PEFT adapter that is merged into the model.
+        adapter: Folder of a PEFT adapter to merge into the model.
         dtype: Type of the weights; auto is bfloat16 on a GPU and float32 on a CPU.
-        device: Where the proxy runs; auto takes GPUs if the cluster has any.
-        vector: Conversation vector: last token beside the attention-weighted mean, or the last token alone.
+        device: Where the proxy runs; auto uses GPUs if the cluster has any.
+        vector: Conversation vector: the last token and the attention-weighted mean, or the last token alone.
     """
 
     model: str | None = None
@@ -64,12 +64,12 @@ class AttackSettings:
     """The task-aware corruption of conversations.
 
     Args:
-        symbol: Replace the option symbols of multiple-choice rounds.
-        permutation: Put the options of multiple-choice rounds in another order.
-        noise: Put diffusion noise on the images of other conversations.
-        symbols: The replacing symbols, in order.
-        permutations: Orders tried for each conversation; the one with the largest loss gap counts.
-        noise_step: Step of the diffusion noise schedule, 0 to 999.
+        symbol: Replace the option symbols in multiple-choice rounds.
+        permutation: Change the order of the options in multiple-choice rounds.
+        noise: Add diffusion noise to the images of other conversations.
+        symbols: The new symbols, in order.
+        permutations: Number of orders to try for each conversation; the one with the largest loss gap counts.
+        noise_step: Step of the diffusion noise schedule.
     """
 
     symbol: bool = True
@@ -85,14 +85,14 @@ class SubgroupSettings:
     """The worst-case evaluation subgroups.
 
     Args:
-        cluster: Cluster the conversation vectors; without it one subgroup is taken from the whole corpus.
-        perturb: Take the largest loss gaps as members; without it members are random.
-        per_format: Clusters for each format (k).
-        members: Members of a subgroup (B).
-        candidates: Conversations of a cluster that may become members, a seeded sample, or all.
-        criterion: Members by loss gap, or in multiple choice those answered wrong under attack.
-        versions: Whether corrupted versions of multiple-choice members join as further members.
-        run: Finished run whose subgroups are taken instead: the corpus is scored as if it had stood in that run.
+        cluster: Cluster the conversation vectors; false takes one subgroup from the whole corpus (ablation).
+        perturb: Take the conversations with the largest loss gaps as members; false takes random ones (ablation).
+        per_format: Number of clusters in each format (k).
+        members: Number of members of a subgroup (B).
+        candidates: Size of the seeded sample of a cluster that members are taken from, or all.
+        criterion: Choose members by loss gap, or in multiple choice those that are answered wrong under attack.
+        versions: Whether the corrupted versions of multiple-choice members become members too.
+        run: Finished run whose subgroups are used instead; the scores are those that the corpus would have had there.
     """
 
     cluster: bool = True
@@ -121,8 +121,8 @@ class ScoreSettings:
     """The information score.
 
     Args:
-        aggregate: Sum over subgroups weighted by their difficulty, or the nearest subgroup alone.
-        similarity: Similarity to a subgroup: mean over its members, or its nearest member.
+        aggregate: Sum over subgroups, weighted by their difficulty, or the nearest subgroup alone.
+        similarity: Similarity to a subgroup: the mean over its members, or its nearest member.
         temperature: Temperature of the softmax over subgroup losses.
     """
 
@@ -137,8 +137,8 @@ class MixtureSettings:
 
     Args:
         budget: Below 1 a fraction of the corpus, from 1 a whole number of conversations.
-        exclude_members: Keep the members of subgroups out of the mixture.
-        quota: Whether each format gets its share of the budget as in the corpus.
+        exclude_members: Leave the members of subgroups out of the mixture.
+        quota: Whether each format gets the share of the budget that it has in the corpus.
     """
 
     budget: Budget = 0.3
@@ -148,11 +148,11 @@ class MixtureSettings:
 
 @dataclass(frozen=True)
 class LimitSettings:
-    """What is still accepted.
+    """What the job accepts.
 
     Args:
-        failed_fraction: Largest fraction of failed conversations with which a mixture is written.
-        positions: Longest sequence, image expanded; what is longer is cut at the end.
+        failed_fraction: Largest fraction of failed conversations for which the job writes a mixture.
+        positions: Longest sequence, with the image expanded; longer ones are cut at the end.
         pixels: Largest image, in pixels (width times height).
     """
 
@@ -163,14 +163,14 @@ class LimitSettings:
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """Workers and resources: what changes no number, except the two that are fixed when a run starts.
+    """Workers and resources. They change no number, except the two that are fixed when a run starts.
 
     Args:
-        workers: Proxy actors; auto is one for each GPU, or one for each CPU but one (at least one).
-        threads: Torch threads of a proxy actor on a CPU.
-        shard_size: Conversations in a shard, about; fixed when the run starts.
-        batch_positions: Positions computed together; fixed when the run starts.
-        reuse: Run with the same proxy and settings, whose signals are taken over where conversations are the same.
+        workers: Number of proxy actors; auto is one for each GPU, or one for each CPU but one (at least one).
+        threads: Number of torch threads of a proxy actor on a CPU.
+        shard_size: Approximate number of conversations in a shard; fixed when the run starts.
+        batch_positions: Number of positions computed together; fixed when the run starts.
+        reuse: Run with the same proxy and settings, whose signals are reused for equal conversations.
     """
 
     workers: Count | Literal["auto"] = "auto"
@@ -195,6 +195,7 @@ class Settings:
         limits: The limits.
         runtime: The workers.
         output: Run directory, local or a URL.
+        methods: Names of the methods that select a mixture each, over the same signals.
         seed: Seed of everything that is drawn.
     """
 
@@ -208,6 +209,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     output: str | None = None
+    methods: Annotated[tuple[str, ...], Strict(False)] = ("ards",)
     seed: Seed = 42
 
 
@@ -215,4 +217,5 @@ def to_dict(settings: Settings) -> dict[str, Any]:
     """The settings as nested plain values, as YAML writes them."""
     values = asdict(settings)
     values["corpus"]["files"] = list(settings.corpus.files)
+    values["methods"] = list(settings.methods)
     return values

@@ -1,8 +1,8 @@
-"""Everything that can go wrong and is known to: each class says how the job ends."""
+"""The errors of the package. Each class states the exit code of the job."""
 
 
 class ArdsError(Exception):
-    """The job cannot go on. The message names the file, row or key and says what to do."""
+    """The job cannot continue. The message names the file, row or key and says what to do."""
 
     exit_code = 1
 
@@ -34,7 +34,7 @@ class RunHeld(ArdsError):
 
 
 class ConversationError(Exception):
-    """One conversation cannot be used. It becomes a failed row; the job goes on.
+    """One conversation cannot be used. It becomes a failed row; the job continues.
 
     The message is `reason` or `reason: detail`; failures are counted by reason.
     """
@@ -44,5 +44,5 @@ class ConversationError(Exception):
 
 
 def reason_of(error: str) -> str:
-    """The countable part of a failed row's `error`: what stands before the first `: `."""
+    """Return the reason in a failed row's `error`: the text before the first `: `."""
     return error.split(": ", 1)[0]

@@ -151,7 +151,7 @@ def _there_is(annotations: Mapping[str, Any], key: str, content: Any) -> str:
     others = [known for known in annotations if "." not in known and known not in sections]
     if not sections:
         return f"there are {', '.join(others)}"
-    return f"the sections are {', '.join(sections)}, and there are {' and '.join(others)}"
+    return f"the sections are {', '.join(sections)}, and there are {', '.join(others[:-1])} and {others[-1]}"
 
 
 def _readings(value: Any) -> list[Any]:

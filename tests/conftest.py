@@ -97,7 +97,7 @@ def answering(request: pytest.FixtureRequest) -> Answering:
     from ards_ray.demo.answering import train_model, write_benchmark
 
     package = Path(ards_ray.__file__).parent
-    files = sorted(file for room in ("demo", "proxy", "evaluation") for file in (package / room).glob("*.py"))
+    files = sorted(file for room in ("demo", "models", "evaluation") for file in (package / room).glob("*.py"))
     versions = [version(name) for name in ("torch", "transformers", "pillow")]
     made_by = hashlib.sha256(b"".join(file.read_bytes() for file in files) + json.dumps(versions).encode())
     cache = request.config.cache.mkdir("answering")

@@ -14,6 +14,7 @@ from typing import Literal
 
 PATIENCE = 540.0
 SITE = Path(__file__).parent / "faults" / "site"
+SIGNAL_TABLES = ("signals/clean", "signals/vectors", "signals/corrupted")
 Point = Literal[
     "before the temporary file",
     "after the temporary file",
@@ -33,8 +34,8 @@ class Fault:
     Attributes:
         point: Where.
         subject: A regular expression for the path, stage, row (`row 7.`) or call of the process (`call 2`) there.
-        kind: `kill` or `crash` of the process that is there, `kill driver`, `device` lost, `file limit` of a kilobyte
-            for the process, `wait` for ever.
+        kind: `kill` or `crash` of the process that is there, `kill driver` and the process, `device` lost, `file limit`
+            of a kilobyte for the process, `wait` for ever.
         times: How often, over all processes; always if None.
         run: The run whose driver is killed.
     """
@@ -84,7 +85,7 @@ class Drivers:
         self._folder = folder
         self._faults = folder / "faults.json"
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.jobs.select", "ards_ray.proxy.llava"])
+        self._context.set_forkserver_preload(["ards_ray.cli", "ards_ray.jobs.select", "ards_ray.models.llava"])
         self._count = 0
 
     def start(self, *arguments: object) -> Driver:
@@ -126,7 +127,15 @@ def wait_for(happened: Callable[[], bool], what: str, seconds: float = PATIENCE)
 
 
 def finished_parts(run: Path, table: str) -> dict[str, int]:
-    """Finished parts of a table: when the file of each was written."""
-    entries = sorted((run / "manifest").glob(f"{table}-part-*.json"))
-    paths = [json.loads(entry.read_text())["path"] for entry in entries]
-    return {path: (run / path).stat().st_mtime_ns for path in paths}
+    """Finished parts of a table: when the file of each was written; those whose file is gone left out."""
+    from ards_ray.run.directory import RunDirectory
+
+    paths = [part.path for part in RunDirectory(str(run)).parts(table)]
+    return {path: (run / path).stat().st_mtime_ns for path in paths if (run / path).exists()}
+
+
+def finished_signals(run: Path) -> dict[str, int]:
+    """Parts of the signals of the shards that have a finished part of each: when the file of each was written."""
+    tables = [finished_parts(run, table) for table in SIGNAL_TABLES]
+    shards = set.intersection(*({Path(path).name for path in parts} for parts in tables))
+    return {path: stamp for parts in tables for path, stamp in parts.items() if Path(path).name in shards}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from tables import read_table, vectors_in
+from tables import read_signals, read_table, vectors_in
 
 FORMATS = ("phrase", "choice", "caption", "region", "box", "image", "text")
 
@@ -42,10 +42,10 @@ class Subgroup:
 
 def read_conversations(run: Path, center: bool = False) -> Conversations:
     """Unit vectors in double precision, minus their mean and of unit length again where vectors are centred."""
-    table = read_table(run, "signals")
+    table = read_signals(run)
     table = table.filter(np.array(table["status"].to_pylist()) == "ok")
     corpus = {entry["row"]: entry["format"] for entry in read_table(run, "conversations").to_pylist()}
-    cluster = {entry["row"]: entry["cluster"] for entry in read_table(run, "clusters").to_pylist()}
+    cluster = {entry["row"]: entry["cluster"] for entry in read_table(run, "methods/ards/clusters").to_pylist()}
     rows = table["row"].to_pylist()
     vectors = units(vectors_in(table["vector"]))
     return Conversations(
@@ -67,7 +67,7 @@ def units(vectors: np.ndarray) -> np.ndarray:
 
 def nearest_clusters(conversations: Conversations, run: Path) -> np.ndarray:
     """The cluster of each conversation by the run's centroids, -1 where its format has none."""
-    table = pq.read_table(run / "clusters" / "centroids.parquet").to_pylist()
+    table = pq.read_table(run / "methods/ards/clusters/centroids.parquet").to_pylist()
     found = np.full(len(conversations.rows), -1)
     for index, (name, vector) in enumerate(zip(conversations.formats, conversations.vectors, strict=True)):
         cosines = {
@@ -145,6 +145,6 @@ def scores(
 
 def chosen_rows(run: Path, size: int, members: set[int]) -> set[int]:
     """The rows with the highest stored scores, equal ones by row, members left out."""
-    table = read_table(run, "information").to_pylist()
+    table = read_table(run, "methods/ards/ranking").to_pylist()
     candidates = [(-entry["score"], entry["row"]) for entry in table if entry["row"] not in members]
     return {row for _, row in sorted(candidates)[:size]}

@@ -14,7 +14,8 @@ attacks.symbol attacks.permutation attacks.noise attacks.symbols attacks.permuta
 subgroups.cluster subgroups.perturb subgroups.per_format subgroups.members subgroups.candidates subgroups.criterion
 subgroups.versions subgroups.run vectors.center score.aggregate score.similarity score.temperature
 mixture.budget mixture.exclude_members mixture.quota limits.failed_fraction limits.positions limits.pixels
-runtime.workers runtime.threads runtime.shard_size runtime.batch_positions runtime.reuse output seed
+runtime.workers runtime.threads runtime.shard_size runtime.batch_positions runtime.reuse
+balanced.by like.run stratified.by output methods seed
 """
 KEYS = frozenset(TABLE.split())
 
@@ -67,7 +68,8 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert end.value.code == 0
     words = capsys.readouterr().out.split()
     assert set(words) >= KEYS
-    for option in ("--corpus", "--images", "--model", "--budget", "--config", "--set", "--fresh", "--retry-failed"):
+    options = ("--corpus", "--images", "--model", "--budget", "--method", "--like", "--config", "--set", "--fresh")
+    for option in (*options, "--retry-failed"):
         assert option in words
 
 
@@ -89,6 +91,9 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         ("corpus.files=[a b.json,c.json]", "corpus.files", ["a b.json", "c.json"]),
         ("runtime.workers=auto", "runtime.workers", "auto"),
         ("runtime.workers=3", "runtime.workers", 3),
+        ("methods=[random,ards]", "methods", ["random", "ards"]),
+        ("balanced.by=source", "balanced.by", "source"),
+        ("like.run=a/ards", "like.run", "a/ards"),
         ("seed=7", "seed", 7),
     ],
 )
@@ -107,6 +112,9 @@ def test_shorthands(settings: Any) -> None:
     assert content["corpus.files"] == ["a", "b", "c"]
     assert (content["corpus.images"], content["proxy.model"]) == ("d", "e/f")
     assert (content["output"], content["mixture.budget"]) == ("s3://g", 5)
+    assert content["methods"] == ["ards"]
+    content = values(settings("--method", "random,like", "--like", "runs/a/ards"))
+    assert (content["methods"], content["like.run"]) == (["random", "like"], "runs/a/ards")
 
 
 @pytest.mark.parametrize("name", ["a b.json", "it's.json", 'quo"te.json', "[x].json", "é.json", "null", "1", "a,b"])
@@ -127,7 +135,9 @@ def test_budgets(settings: Any, given: str, value: float) -> None:
 
 A_BUDGET = "a fraction between 0 and 1 or a whole number of conversations from 1"
 A_SUBGROUP = "a section with cluster, perturb, per_format, members, candidates, criterion, versions, run"
-SECTIONS = "the sections are corpus, proxy, attacks, subgroups, vectors, score, mixture, limits, runtime, and there are"
+OF_METHODS = "balanced, like, stratified"
+SHARED = "corpus, proxy, attacks, subgroups, vectors, score, mixture, limits, runtime"
+SECTIONS = f"the sections are {SHARED}, {OF_METHODS}, and there are"
 
 
 @pytest.mark.parametrize(
@@ -161,8 +171,8 @@ def test_wrong_budgets_are_refused(refused: Any, given: str, message: str) -> No
         ("SEED=3", "no such setting; the nearest is seed: a whole number, 0 to 2147483647"),
         ("vector={center: true}", "no such setting; the nearest is vectors: a section with center"),
         ("subgroups={member: 3}", "no such setting; the nearest is subgroups.members: a whole number, 1 or more"),
-        ("config=x", f"no such setting; {SECTIONS} output and seed"),
-        ("help=x", f"no such setting; {SECTIONS} output and seed"),
+        ("config=x", f"no such setting; {SECTIONS} output, methods and seed"),
+        ("help=x", f"no such setting; {SECTIONS} output, methods and seed"),
         # A choice.
         ("proxy.dtype=int8", "must be auto, float32, bfloat16 or float16, got int8"),
         ("proxy.dtype=[float32]", "must be auto, float32, bfloat16 or float16, got [float32]"),
@@ -229,13 +239,13 @@ def test_settings_in_a_file(settings: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"nothing: 3\n", f": nothing: no such setting; {SECTIONS} output and seed"),
+        (b"nothing: 3\n", f": nothing: no such setting; {SECTIONS} output, methods and seed"),
         (b"subgroup:\n  members: 3\n", f": subgroup: no such setting; the nearest is subgroups: {A_SUBGROUP}"),
         (
             b"subgroups:\n  member: 3\n",
             ": subgroups.member: no such setting; the nearest is subgroups.members: a whole number, 1 or more",
         ),
-        (b"1: 3\n", f": 1: no such setting; {SECTIONS} output and seed"),
+        (b"1: 3\n", f": 1: no such setting; {SECTIONS} output, methods and seed"),
         (b"subgroups: 3\n", f": subgroups: must be {A_SUBGROUP}, got 3"),
         (b"subgroups: [members]\n", f': subgroups: must be {A_SUBGROUP}, got ["members"]'),
         (b"subgroups:\n", f": subgroups: must be {A_SUBGROUP}, got null"),

@@ -52,7 +52,7 @@ def test_defaults_are_the_documented_ones() -> None:
     """They are the published method's; a slip here would be in every run that does not name them."""
     values = to_dict(Settings())
     assert values.pop("runtime")
-    assert (values.pop("seed"), values.pop("output")) == (42, None)
+    assert (values.pop("seed"), values.pop("output"), values.pop("methods")) == (42, None, ["ards"])
     assert values == DEFAULTS
     check_settings(Settings())
 

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from ards_ray.cli import main, print_error
+from ards_ray.console import print_failures
 from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.report.tables import print_failures
 from ards_ray.run.directory import RunDirectory
 from ards_ray.run.state import RunState
 
@@ -38,31 +38,34 @@ def test_a_checkpoint_brings_no_code(demo_inputs: Any, tmp_path: Path) -> None:
         content["auto_map"] = {kind: "evil.Evil" for kind in kinds}
         (model / name).write_text(json.dumps(content))
     from ards_ray.config import ProxySettings
-    from ards_ray.proxy.family import load_inputs, load_model
+    from ards_ray.models.family import load_inputs, load_model
 
     load_inputs(model)
     load_model(model, ProxySettings(model=str(model), device="cpu", dtype="float32"))
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("gathered", [False, True], ids=["of its own", "gathered"])
 @pytest.mark.parametrize(
     "path",
     [
         "{tmp}/mine.txt",
         "../mine.txt",
-        "scores/../../mine.txt",
-        "scores//part-00000.parquet",
-        "./mixture.json",
-        "scores/deeper/part-00000.parquet",
+        "methods/../../mine.txt",
+        "methods/ards//part-00000.parquet",
+        "./failures.jsonl",
+        "mixture.json",
+        "methods/ards/scores/deeper/part-00000.parquet",
         "notes/mine.parquet",
-        "scores/mine.txt",
-        "scores/mine.parquet",
-        "scores/part-9999999999.parquet",
+        "signals/clean/mine.txt",
+        "signals/clean/Mine.parquet",
+        "conversations/mine.parquet",
+        "conversations/part-9999999999.parquet",
         "mine.txt",
         "run.json",
     ],
 )
-def test_a_run_does_not_delete_outside_itself(tmp_path: Path, path: str) -> None:
+def test_a_run_does_not_delete_outside_itself(tmp_path: Path, path: str, gathered: bool) -> None:
     """A run directory from elsewhere would delete files of whoever goes on with it, or read them for its own."""
     path = path.format(tmp=tmp_path)
     mine = tmp_path / "mine.txt"
@@ -71,17 +74,17 @@ def test_a_run_does_not_delete_outside_itself(tmp_path: Path, path: str) -> None
     run.prepare()
     RunState(run).save()
     (tmp_path / "run" / "mine.txt").write_text("mine")
-    values = {"path": path, "rows": 1, "bytes": 9, "sha256": "", "fingerprint": "", "seconds": 0.0}
-    entry = path.replace("/", "-").rsplit(".", 1)[0].lstrip(".-")
-    run.write_json(f"manifest/{entry}.json", {**values, "details": {}, "vectors": []})
-    with pytest.raises(
-        ArdsError, match=rf"manifest/{re.escape(entry)}.json: names {re.escape(path)}, .*not in the run"
-    ):
+    values = {"path": path, "rows": 1, "bytes": 9, "sha256": "", "fingerprint": "", "seconds": 0.0, "finished": 0.0}
+    content = {**values, "details": {"formats": {}}, "vectors": []}
+    entry = Path("manifest", path.replace("..", "up").lstrip("/"))
+    entry = entry.with_name("parts.json") if gathered else entry.with_suffix(".json")
+    run.write_json(str(entry), [content] if gathered else content)
+    with pytest.raises(ArdsError, match=rf"{re.escape(str(entry))}: .*names {re.escape(path)}, which is no"):
         run.sweep()
     assert mine.read_text() == "mine"
 
 
-@pytest.mark.parametrize("folder", ["manifest", "signals", "mixture"])
+@pytest.mark.parametrize("folder", ["manifest", "signals", "signals/clean", "methods", "methods/ards"])
 def test_a_run_does_not_lead_out_of_itself(tmp_path: Path, demo_inputs: Any, folder: str, capsys: Any) -> None:
     """What lies where a link leads would be taken for what a killed writer left, and deleted."""
     mine = tmp_path / "mine" / "thesis.parquet"
@@ -91,6 +94,7 @@ def test_a_run_does_not_lead_out_of_itself(tmp_path: Path, demo_inputs: Any, fol
     run = RunDirectory(str(output))
     run.prepare()
     RunState(run).save()
+    (output / folder).parent.mkdir(exist_ok=True)
     (output / folder).symlink_to(mine.parent)
     inputs = {"--corpus": demo_inputs.corpus, "--images": demo_inputs.images, "--model": demo_inputs.model}
     options = [str(part) for pair in inputs.items() for part in pair]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ards_ray.corruption.seeds import generator
-from ards_ray.proxy.sequence import Picture, TokenSequence
+from ards_ray.arrays.seeds import generator
+from ards_ray.models.sequence import Picture, TokenSequence
 
 SEED = 42
 CORPUS_CONVERSATIONS = 665_298

@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy, normalize
 from transformers.models.llama.modeling_llama import rotate_half
 
 from ards_ray.benchmark.conversations import SyntheticConversation
-from ards_ray.proxy.clip import Normaliser
-from ards_ray.proxy.sequence import Picture, SequenceScore, TokenSequence
+from ards_ray.models.clip import Normaliser
+from ards_ray.models.sequence import Picture, SequenceScore, TokenSequence
 
 IGNORED = -100
 

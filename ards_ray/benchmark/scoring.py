@@ -25,13 +25,13 @@ from ards_ray.benchmark.conversations import (
 )
 from ards_ray.benchmark.passes import Library
 from ards_ray.config import ProxySettings, RuntimeSettings
+from ards_ray.console import say, table_of
 from ards_ray.errors import SettingsError
-from ards_ray.proxy.clip import tile_positions
-from ards_ray.proxy.llava import LlavaModel, load_llava_config
-from ards_ray.proxy.loading import load_weights
-from ards_ray.proxy.scoring import Scored, score_sequences
-from ards_ray.proxy.sequence import Picture, SequenceScore
-from ards_ray.report.tables import say, table_of
+from ards_ray.models.clip import tile_positions
+from ards_ray.models.llava import LlavaModel, load_llava_config
+from ards_ray.models.loading import load_weights
+from ards_ray.models.scoring import Scored, score_sequences
+from ards_ray.models.sequence import Picture, SequenceScore
 
 GIB = 1 << 30
 RUNTIME = RuntimeSettings()

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from time import monotonic, process_time
@@ -20,16 +21,19 @@ from ards_ray.benchmark.processes import Watch
 from ards_ray.benchmark.synthetic import SEED, write_synthetic
 from ards_ray.cluster.workers import ray_workers
 from ards_ray.config import CorpusSettings, Settings
+from ards_ray.console import say, table_of
 from ards_ray.errors import SettingsError
-from ards_ray.report.tables import say, table_of
+from ards_ray.methods.registry import METHODS
+from ards_ray.mixture.select import select_mixture
 from ards_ray.run.directory import RunDirectory
+from ards_ray.run.stage import Job, perform
 from ards_ray.run.state import RunState, versions
-from ards_ray.stages.loop import Loop
-from ards_ray.stages.steps import Job, write_clusters, write_mixture, write_scores, write_subgroups
+from ards_ray.signals.loop import Loop
+from ards_ray.signals.vectors import VECTORS
 
 GIB = 1 << 30
 CORPUS = "corpus.json"
-MADE = ("clusters", "subgroups", "scores", "information", "mixture")
+ARDS = METHODS["ards"]
 
 
 def measure_selection(rows: int, width: int, output: str | None, report: str | None, console: Console) -> None:
@@ -65,51 +69,58 @@ def _prepare(rows: int, width: int, output: str, console: Console) -> Job:
     run.prepare()
     state = RunState(run)
     settings = Settings(corpus=CorpusSettings(files=(f"{run.url}/{CORPUS}",)), output=output, seed=SEED)
-    job = Job(run, settings, state, console, model="synthetic", workers=Loop(settings.proxy))
-    inputs = {"benchmark": 1, "rows": rows, "dim": width}
-    if changed := state.differences("signals", inputs):
+    job = Job(run, settings, state, console, Loop(settings.proxy), model="synthetic")
+    names = ("conversations", *(f"signals/{name}" for name in ARDS.signals(settings)))
+    inputs = {name: {"benchmark": 2, "stage": name, "rows": rows, "dim": width} for name in names}
+    if changed := state.differences(names[-1], inputs[names[-1]]):
         raise SettingsError(f"{run.url}: holds other signals ({'; '.join(changed)}); name another output")
-    if not state.is_done("signals", inputs):
-        with job.stage("signals", inputs) as stage, job.progress("synthetic", rows, "conversations") as progress:
-            for part in write_synthetic(run, rows, width, stage):
-                progress.advance(part.rows)
+    if not all(state.is_done(name, inputs[name]) for name in names):
+        with ExitStack() as stack, job.progress("synthetic", rows, "conversations") as progress:
+            stamps = {name: stack.enter_context(job.stage(name, inputs[name])) for name in names}
+            for count in write_synthetic(run, rows, width, stamps):
+                progress.advance(count)
         run.write_bytes(CORPUS, b"[]\n")  # Nothing reads its records: the conversations hold them.
         os.sync()
-    for table in MADE:
-        run.discard(table)
-        state.stages.pop(table, None)
+    for name in [name for name in state.stages if name.startswith("methods/")]:
+        del state.stages[name]
+    for part in run.finished():
+        if part.path.startswith("methods/"):
+            run.drop(part)
     return job
 
 
 def _measure(job: Job) -> dict[str, Any]:
     run = job.run
-    parts, signals = run.parts("conversations"), run.parts("signals")
-    paths = [(run.location / part.path).path for part in signals]
+    vectors = VECTORS.table.parts(run)
+    paths = [(run.location / part.path).path for part in vectors]
     os.environ["RAY_ADDRESS"] = "local"  # A Ray of its own, so that all of its processes are seen.
     before = _read(paths)
     with ray_workers(job.settings.proxy, partial(say, job.console)) as job.workers, Watch() as watch:
         started = monotonic()
-        write_clusters(job, signals)
-        write_subgroups(job, signals)
-        write_scores(job, signals)
-        write_mixture(job, parts, signals, {})
+        for stage in ARDS.stages(job):
+            perform(job, stage)
+        select_mixture(job, ARDS)
         seconds = monotonic() - started
     after = _read(paths)
     reads = {
         name: {"seconds": [before[name][0], after[name][0]], "cpu": [before[name][1], after[name][1]]}
-        for name in METHODS
+        for name in READERS
     }
     fastest = min(reads, key=lambda name: sum(reads[name]["seconds"]))
     read = sum(reads[fastest]["seconds"]) / 2
     read_cpu = sum(reads[fastest]["cpu"]) / 2
     return {
-        "parts": len(signals),
-        "bytes": sum(part.bytes for part in signals),
+        "parts": len(vectors),
+        "bytes": sum(part.bytes for part in vectors),
         "reads": reads,
         "read_by": fastest,
         "read_seconds": read,
         "read_cpu_seconds": read_cpu,
-        "stages": {name: job.state.stages[name].seconds for name in ("clusters", "subgroups", "scores", "mixture")},
+        "stages": {
+            name.removeprefix("methods/ards/"): record.seconds
+            for name, record in job.state.stages.items()
+            if name.startswith("methods/")
+        },
         "stages_seconds": seconds,
         "stages_cpu_seconds": watch.cpu_seconds,
         "ratio": seconds / read,
@@ -130,7 +141,7 @@ def _read(paths: Sequence[str]) -> dict[str, tuple[float, float]]:
 
 def _time_methods(paths: Sequence[str]) -> dict[str, tuple[float, float]]:
     spent = {}
-    for name, method in METHODS.items():
+    for name, method in READERS.items():
         started, processors = monotonic(), process_time()
         method(paths)
         spent[name] = monotonic() - started, process_time() - processors
@@ -153,7 +164,7 @@ def _read_file(path: str) -> None:
 
 
 # The plain ways to read with pyarrow on all cores.
-METHODS: dict[str, Callable[[Sequence[str]], None]] = {"dataset": _read_dataset, "files": _read_files}
+READERS: dict[str, Callable[[Sequence[str]], None]] = {"dataset": _read_dataset, "files": _read_files}
 
 
 def _print(figures: dict[str, Any], console: Console) -> None:

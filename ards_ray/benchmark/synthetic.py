@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from time import monotonic
@@ -13,11 +13,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from ards_ray import schema
+from ards_ray.arrays.seeds import generator
 from ards_ray.corpus.formats import FORMATS
-from ards_ray.corruption.seeds import generator
-from ards_ray.run.directory import Part, RunDirectory
-from ards_ray.stages.score import write_signals_table
+from ards_ray.corpus.table import CONVERSATIONS, ConversationsDetails
+from ards_ray.run.directory import RunDirectory
+from ards_ray.run.vectors import vector_column
+from ards_ray.signals.registry import SIGNALS
+from ards_ray.signals.signal import NONE, OK, SignalDetails
+from ards_ray.signals.write import write_part
 
 SEED = 42
 ROWS_PER_PART = 256
@@ -27,37 +30,45 @@ DIRECTIONS = 12
 RECORD_BYTES = 1200
 
 
-def write_synthetic(run: RunDirectory, rows: int, width: int, stage: str) -> Iterator[Part]:
-    """Write conversations and signals parts of `rows` conversations, a process for each core, yielding the signals."""
+def write_synthetic(run: RunDirectory, rows: int, width: int, stamps: Mapping[str, str]) -> Iterator[int]:
+    """Write conversations and their signals, a process for each core, yielding the rows of each shard.
+
+    Args:
+        run: The run.
+        rows: Conversations.
+        width: Numbers in a conversation vector.
+        stamps: Fingerprints of the conversations and of each signal, by the names of their stages.
+    """
     order = generator(SEED, "rows", b"").permutation(rows)
     shards = [np.sort(shard) for shard in np.array_split(order, -(-rows // ROWS_PER_PART))]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         os.cpu_count(), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        arguments = ((run.url, number, shard, width, stage) for number, shard in enumerate(shards))
+        arguments = ((run.url, number, shard, width, stamps) for number, shard in enumerate(shards))
         yield from pool.map(_write_part, arguments, chunksize=4)
 
 
-def _write_part(arguments: tuple[str, int, np.ndarray, int, str]) -> Part:
-    url, number, rows, width, stage = arguments
+def _write_part(arguments: tuple[str, int, np.ndarray, int, Mapping[str, str]]) -> int:
+    url, number, rows, width, stamps = arguments
     run = RunDirectory(url)
     random = generator(SEED, "part", str(number).encode())
     formats = random.choice(len(FORMATS), size=len(rows), p=[SHARES[name] for name in FORMATS])
     names = [FORMATS[code] for code in formats]
     started = monotonic()
-    run.write_table(
-        f"conversations/part-{number:05d}.parquet",
-        _conversations(rows, names, random),
-        stage,
-        started,
-        {"formats": dict(Counter(names))},
-    )
+    name = f"part-{number:05d}"
+    counts = ConversationsDetails(dict(Counter(names)), ["synthetic.json"])
+    table = _conversations(rows, names, random)
+    CONVERSATIONS.write(run, name, table, stamps["conversations"], started, counts)
     order = np.argsort(formats, kind="stable")
-    table = _signals(rows[order], formats[order], width, random)
-    return write_signals_table(
-        run, f"signals/part-{number:05d}.parquet", table, stage, started, {"splits": 0, "taken": 0, "images": ""}
-    )
+    columns = _signals(rows[order], formats[order], width, random)
+    for signal in SIGNALS.values():
+        own = signal.table.schema(width)
+        status = columns["corrupted status"] if signal.versions == "corrupted" else columns["status"]
+        values = [status if field.name == "status" else columns[field.name] for field in own]
+        table = pa.table(values, schema=own).append_column("format", columns["format"])
+        write_part(run, signal, name, table, stamps[f"signals/{signal.name}"], started, SignalDetails())
+    return len(rows)
 
 
 def _conversations(rows: np.ndarray, names: list[str], random: np.random.Generator) -> pa.Table:
@@ -74,10 +85,10 @@ def _conversations(rows: np.ndarray, names: list[str], random: np.random.Generat
             pa.array([record["id"] for record in records]),
             pa.array(["synthetic.json"] * len(rows)),
             pa.array(names),
-            pa.array([record.get("image") for record in records], type=pa.string()),
+            pa.array([[record["image"]] if "image" in record else [] for record in records], pa.list_(pa.string())),
             pa.array([json.dumps(record) for record in records], type=pa.large_string()),
         ],
-        schema=schema.CONVERSATIONS,
+        schema=CONVERSATIONS.schema(0),
     )
 
 
@@ -90,8 +101,8 @@ def _directions(width: int) -> np.ndarray:
     return shared + of_format + of_cluster
 
 
-def _signals(rows: np.ndarray, formats: np.ndarray, width: int, random: np.random.Generator) -> pa.Table:
-    """Signals with their format; both halves of a vector are unit vectors around its cluster's direction."""
+def _signals(rows: np.ndarray, formats: np.ndarray, width: int, random: np.random.Generator) -> dict[str, pa.Array]:
+    """Columns of signals and their format; both halves of a vector are unit vectors around its cluster's direction."""
     clusters = random.integers(DIRECTIONS, size=len(rows))
     vectors = random.random((len(rows), width), dtype=np.float32)
     vectors *= 4
@@ -102,11 +113,13 @@ def _signals(rows: np.ndarray, formats: np.ndarray, width: int, random: np.rando
     clean = random.gamma(2.0, 0.5, len(rows)).astype(np.float32)
     corrupted = clean + random.gamma(1.0, 0.2 + 0.05 * clusters).astype(np.float32)
     attacks = [{"choice": "symbol+permutation", "text": None}.get(FORMATS[code], "noise") for code in formats]
-    columns = {
+    return {
         "row": pa.array(rows),
-        "status": pa.array(["ok"] * len(rows)),
+        "status": pa.array([OK] * len(rows)),
+        "corrupted status": pa.array([OK if attack else NONE for attack in attacks]),
+        "format": pa.array([FORMATS[code] for code in formats]),
         "error": pa.nulls(len(rows), pa.string()),
-        "vector": schema.vector_column(halves.reshape(len(rows), width).half().numpy(), width),
+        "vector": vector_column(halves.reshape(len(rows), width).half().numpy(), width),
         "clean_loss": pa.array(clean),
         "corrupted_loss": pa.array(corrupted, mask=~corruptible),
         "clean_correct": pa.array(clean < 0.5),
@@ -116,5 +129,3 @@ def _signals(rows: np.ndarray, formats: np.ndarray, width: int, random: np.rando
         "sequence_length": pa.array(random.integers(600, 1400, len(rows)), type=pa.int32()),
         "content": pa.array([random.bytes(32) for _ in rows], type=pa.binary(32)),
     }
-    table = pa.table(columns).cast(schema.signals(width))
-    return table.append_column("format", pa.array([FORMATS[code] for code in formats]))

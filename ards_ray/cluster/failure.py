@@ -12,13 +12,6 @@ from ards_ray.errors import ArdsError
 # What Ray says of a call whose process died, by itself, with its node, or because the node's memory ran out.
 DEATHS = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 
-# What is worked on alone must kill its process so often before it is blamed.
-DEATHS_BLAMED = 2
-# After so many deaths in a row, with nothing done between, something is tried that was done before: only if that kills
-# as well it is not because of what is worked on. To halve a shard or a wave down to what kills takes ten deaths or so;
-# many that share a picture take more.
-DEATHS_IN_A_ROW = 32
-
 
 def is_alive(node: str) -> bool:
     """Whether a node is there, given by its id."""

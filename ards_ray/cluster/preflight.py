@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ards_ray.config import Links, Settings
 from ards_ray.corpus.images import has_image
 from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.models.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.run.directory import RUN_FILE, RunDirectory
 from ards_ray.storage.location import locate
 

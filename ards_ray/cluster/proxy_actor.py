@@ -1,25 +1,25 @@
 """The process that holds the proxy."""
 
 import os
-from collections.abc import Sequence
 from threading import Lock
 from time import monotonic
 from typing import Any
 
-import pyarrow as pa
 import ray
 import torch
 
 from ards_ray.cluster.failure import packed, unpacked
 from ards_ray.cluster.preflight import check_images_here
-from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
-from ards_ray.proxy.family import ProxyModel
+from ards_ray.models.family import ProxyModel
 from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.prepare import prepare_shard
-from ards_ray.stages.prepared import PreparedShard
-from ards_ray.stages.proxy import load_proxy, proxy_inputs
-from ards_ray.stages.score import ScoredShard, score_shard, signals_of, vector_width, write_scored
+from ards_ray.run.workers import Wanted
+from ards_ray.signals.prepare import prepare_shard
+from ards_ray.signals.prepared import PreparedShard
+from ards_ray.signals.proxy import load_proxy, proxy_inputs
+from ards_ray.signals.score import ScoredShard, score_shard, vector_width
+from ards_ray.signals.work import SignalWork
+from ards_ray.signals.write import ShardRows, rows_of, write_shard
 
 DEVICE_LOST = 70
 
@@ -31,14 +31,13 @@ class ProxyActor:
     only the latter may be passed over.
     """
 
-    def __init__(self, output: str, settings: Settings, model: str, stage: str):
-        self._run = RunDirectory(output)
-        self._settings = settings
-        self._stage = stage
+    def __init__(self, work: SignalWork):
+        self._run = RunDirectory(work.output)
+        self._work = work
         self._computing = Lock()
         self._model: ProxyModel | ArdsError
         try:
-            self._model = load_proxy(settings, model)
+            self._model = load_proxy(work.settings, work.model)
         except ArdsError as error:
             # Of an actor that dies here only a trace comes back; raised for a shard, the error does.
             self._model = error
@@ -55,28 +54,26 @@ class ProxyActor:
         with self._computing:
             started = monotonic()
             scored = self._scored(shard)
-        count = write_scored(self._run, self._settings, shard, scored, self._width, self._stage, started)
+        count = write_shard(self._work, shard.name, rows_of(self._run, shard, scored), started)
         return {"name": shard.name, "conversations": count, "failure": b""}
 
-    def score_alone(self, name: str, rows: list[int], images: Sequence[str]) -> tuple[pa.Table, int]:
-        """Some rows of a shard, made ready and scored in this process, as rows of the signals table; and the splits.
+    def score_rows(self, name: str, wanted: Wanted) -> ShardRows:
+        """Some rows of a shard, made ready and scored in this process.
 
         Raises:
             ArdsError: this node does not see some images of the corpus that exist.
         """
-        check_images_here(self._settings, images)
-        inputs = proxy_inputs(str(self._settings.proxy.model))
-        shard = prepare_shard(self._run, name, self._settings, inputs, set(rows))
-        scored = self._scored(shard)
-        return signals_of(shard, scored, self._width), scored.splits
+        check_images_here(self._work.settings, self._work.images)
+        shard = prepare_shard(self._work, name, wanted, proxy_inputs(str(self._work.settings.proxy.model)))
+        return rows_of(self._run, shard, self._scored(shard))
 
-    def place(self) -> tuple[str, int]:
+    def load(self) -> tuple[str, int]:
         """The node it is on and the width of its vectors, once the proxy is loaded.
 
         Raises:
             ArdsError: it cannot be loaded.
         """
-        return ray.get_runtime_context().get_node_id(), self._width
+        return ray.get_runtime_context().get_node_id(), vector_width(self._proxy, self._work.settings)
 
     @property
     def _proxy(self) -> ProxyModel:
@@ -84,13 +81,9 @@ class ProxyActor:
             raise self._model
         return self._model
 
-    @property
-    def _width(self) -> int:
-        return vector_width(self._proxy, self._settings)
-
     def _scored(self, shard: PreparedShard) -> ScoredShard:
         try:
-            return score_shard(self._proxy, self._settings, shard)
+            return score_shard(self._proxy, self._work.settings, shard)
         except torch.AcceleratorError:
             # The device is of no more use to this process, whatever it computes next. Ray starts another.
             os._exit(DEVICE_LOST)

@@ -5,14 +5,13 @@ from functools import cached_property
 
 import ray
 
-from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.evaluation.engine import EngineSettings, load_engine
-from ards_ray.evaluation.respondent import Inquiry, Reply, Respondent
-from ards_ray.proxy.checkpoint import checkpoint_digest, checkpoint_folder
+from ards_ray.cluster.isolate import Useless
+from ards_ray.errors import ArdsError
+from ards_ray.evaluation.engine import EngineSettings
+from ards_ray.evaluation.respondent import Inquiry, Reply, Respondent, load_respondent
 
-
-class EngineFailed(Exception):
-    """The model's libraries raised an error over some requests. In what state they and the device are nobody knows."""
+# A replica has the requests of two lanes in turn: it works on one while the answers to the other are taken.
+LANES = 2
 
 
 class Replica:
@@ -23,18 +22,18 @@ class Replica:
         self._model = model
 
     def load(self) -> tuple[str, int]:
-        """Load the model. Gives the node that it lies on, and `Engine.width`.
+        """Load the model. Gives the node that it lies on, and how many questions a lane should have under way.
 
         Raises:
             SettingsError: the model is not the one of the run, or cannot be loaded.
         """
-        return ray.get_runtime_context().get_node_id(), self._respondent.width
+        return ray.get_runtime_context().get_node_id(), self._respondent.width // LANES
 
     def reply(self, inquiries: Sequence[Inquiry]) -> list[Reply]:
         """See `Respondent.reply`.
 
         Raises:
-            EngineFailed: of what is not ours, and so not told by whoever knows about it.
+            Useless: the model's libraries raised an error; in what state they and the device are nobody knows.
         """
         try:
             return self._respondent.reply(inquiries)
@@ -42,15 +41,10 @@ class Replica:
             raise
         except Exception as error:
             # As text: not every library's errors can travel.
-            raise EngineFailed(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+            text = " ".join(str(error).split())
+            raise Useless(f"could not be answered: {type(error).__name__}: {text}") from error
 
     @cached_property
     def _respondent(self) -> Respondent:
         # Not in the constructor: of an actor that dies there only a trace comes back.
-        folder = checkpoint_folder(str(self._settings.proxy.model))
-        if checkpoint_digest(folder) != self._model:
-            raise SettingsError(f"{folder}: not the checkpoint that the job was started with")
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
-        return Respondent(load_engine(self._settings, folder))
+        return load_respondent(self._settings, self._model)

@@ -13,7 +13,7 @@ PROBE_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Workers:
+class Pool:
     """The pool of proxy actors.
 
     Attributes:
@@ -32,7 +32,7 @@ class Workers:
         return f"{self.count} of {self.cpus:g} CPU each" if self.cpus else f"{self.count} that share the CPUs"
 
 
-def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Workers:
+def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Pool:
     """The pool for this cluster: one GPU for each actor where there are GPUs, logical ones too.
 
     Actors hold what they reserve for ever, and the tasks that prepare their shards need a CPU, or the job hangs:
@@ -50,7 +50,7 @@ def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Workers:
     gpus = int(ray.cluster_resources().get("GPU", 0))
     on_gpus = device == "cuda" or (asked == "auto" and gpus > 0)
     if on_gpus and runtime.workers != "auto":
-        return Workers(runtime.workers, cpus=0, gpus=1)
+        return Pool(runtime.workers, cpus=0, gpus=1)
     if on_gpus and not gpus:
         raise SettingsError(
             "the device is cuda and the cluster has no GPU now; if it grows on demand, state the number of workers"
@@ -58,13 +58,13 @@ def plan_workers(runtime: RuntimeSettings, asked: str, device: str) -> Workers:
     if not nodes:
         raise SettingsError("no node has a CPU for the tasks that prepare the shards; add a node with CPUs")
     if on_gpus:
-        return Workers(gpus, cpus=0, gpus=1)
+        return Pool(gpus, cpus=0, gpus=1)
     auto = max(1, (int(sum(nodes)) - 1) // runtime.threads)
     count = auto if runtime.workers == "auto" else runtime.workers
-    return Workers(count, cpus=_cpu_share(nodes, count, runtime.threads), gpus=0)
+    return Pool(count, cpus=_cpu_share(nodes, count, runtime.threads), gpus=0)
 
 
-def plan_replicas(runtime: RuntimeSettings, asked: str, device: str, share: int) -> Workers:
+def plan_replicas(runtime: RuntimeSettings, asked: str, device: str, share: int) -> Pool:
     """The pool of an evaluation, whose replicas may take several GPUs each.
 
     Args:
@@ -86,7 +86,7 @@ def plan_replicas(runtime: RuntimeSettings, asked: str, device: str, share: int)
     if not room:
         raise SettingsError(f"--tensor-parallel: {share} GPUs for a replica, and no node has as many")
     count = room if runtime.workers == "auto" else workers.count
-    return Workers(count, cpus=workers.cpus, gpus=share)
+    return Pool(count, cpus=workers.cpus, gpus=share)
 
 
 def _cpu_share(nodes: Sequence[float], count: int, threads: int) -> float:

@@ -1,7 +1,8 @@
 """Signals on Ray Data: shards through CPU tasks into a pool of proxy actors."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -11,15 +12,15 @@ from ards_ray.cluster.failure import DEATHS, packed, unpacked
 from ards_ray.cluster.parts import shared_once
 from ards_ray.cluster.preflight import check_images_here
 from ards_ray.cluster.proxy_actor import ProxyActor
-from ards_ray.cluster.resources import Workers
+from ards_ray.cluster.resources import Pool
 from ards_ray.cluster.session import forestall_restart_warning
-from ards_ray.config import Settings
 from ards_ray.errors import ArdsError
-from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.prepare import prepare_shard
-from ards_ray.stages.prepared import PreparedShard
-from ards_ray.stages.proxy import proxy_inputs
-from ards_ray.stages.reuse import Earlier
+from ards_ray.run.workers import Wanted
+from ards_ray.signals.prepare import prepare_shard
+from ards_ray.signals.prepared import PreparedShard
+from ards_ray.signals.proxy import proxy_inputs
+from ards_ray.signals.work import SignalWork
+from ards_ray.signals.write import written_shards
 
 # A shard whose process died is tried once more; after that it is left to be scored alone, which tells why.
 DEATHS_RETRIED = 1
@@ -31,33 +32,18 @@ LOST_SHARE = 0.1
 CALLS_PER_ACTOR = 2
 
 
-def score_shards(
-    run: RunDirectory,
-    settings: Settings,
-    shards: Mapping[str, Sequence[int] | None],
-    total: int,
-    workers: Workers,
-    model: str,
-    stage: str,
-    earlier: Earlier | None,
-    images: Sequence[str],
-) -> Iterator[dict[str, Any]]:
+def score_shards(work: SignalWork, shards: Mapping[str, Wanted], total: int, workers: Pool) -> Iterator[dict[str, Any]]:
     """Score shards, yielding a row of counts for each that is written; those that kill their process are left out.
 
     A node that is lost takes the shards of its actors along, and the second try of each as well, which finds its actor
     still missing. So when nodes were lost, all that is left begins another round, as long as rounds get anywhere.
 
     Args:
-        run: The run.
-        settings: The run's settings, nothing `auto` in them.
-        shards: Names of the shards and the rows to score in each, None for all.
+        work: What is computed.
+        shards: Names of the shards, and the rows of each signal to compute in each.
         total: How many shards the run has. Those that kill their process are the last ones left of an interrupted
             run, and no more of them are tolerated in one start than in several.
         workers: The pool.
-        model: Digest of the checkpoint.
-        stage: The stage's fingerprint.
-        earlier: Rows that another run has scored.
-        images: Some image paths of the corpus that exist.
 
     Raises:
         ArdsError: the processes of too many shards died, or a node that joined does not see the images.
@@ -69,18 +55,17 @@ def score_shards(
         before, lost = len(left), _lost_nodes()
         died: Exception | None = None
         try:
-            for row in _pipeline(run, settings, left, workers, model, stage, earlier, images, tolerated).iter_rows():
+            for row in _pipeline(work, left, workers, tolerated).iter_rows():
                 if row["failure"]:
                     raise unpacked(row["failure"])
                 del left[row["name"]]
                 yield row
         except DEATHS as error:
             died = error
-        for part in run.parts("signals"):
-            # Written, and its answer lost with a node.
-            if part.fingerprint == stage and part.name in left and left[part.name] is None:
-                del left[part.name]
-                yield {"name": part.name, "conversations": part.rows}
+        for name, rows in written_shards(work, left).items():
+            # Written, and their answers lost with a node.
+            del left[name]
+            yield {"name": name, "conversations": rows}
         if len(left) < before and _lost_nodes() > lost:
             continue
         if died is not None:
@@ -95,19 +80,8 @@ def _lost_nodes() -> int:
     return sum(not node["Alive"] for node in ray.nodes())
 
 
-def _pipeline(
-    run: RunDirectory,
-    settings: Settings,
-    shards: Mapping[str, Sequence[int] | None],
-    workers: Workers,
-    model: str,
-    stage: str,
-    earlier: Earlier | None,
-    images: Sequence[str],
-    tolerated: int,
-) -> ray.data.Dataset:
-    items = [{"name": name, "rows": None if rows is None else list(rows)} for name, rows in shards.items()]
-    shared = ray.put((items, earlier, images))
+def _pipeline(work: SignalWork, shards: Mapping[str, Wanted], workers: Pool, tolerated: int) -> ray.data.Dataset:
+    shared = ray.put((list(shards.items()), work))
     forestall_restart_warning()
     prepare: Any = _prepare
     actor: Any = ProxyActor
@@ -117,12 +91,12 @@ def _pipeline(
     with ray.data.DataContext.current(context), warnings.catch_warnings():
         # Ray deprecates free remote arguments; for the number of retries it has no other name yet.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        prepared = ray.data.range(len(items), override_num_blocks=len(items)).map(
-            prepare, fn_args=(run.url, settings, shared), num_cpus=1, max_retries=DEATHS_RETRIED
+        prepared = ray.data.range(len(shards), override_num_blocks=len(shards)).map(
+            prepare, fn_args=(shared,), num_cpus=1, max_retries=DEATHS_RETRIED
         )
         return prepared.map(
             actor,
-            fn_constructor_args=(run.url, settings, model, stage),
+            fn_constructor_args=(replace(work, earlier=None),),
             compute=ray.data.ActorPoolStrategy(
                 min_size=1,
                 max_size=workers.count,
@@ -140,15 +114,13 @@ def _pipeline(
         )
 
 
-def _prepare(row: dict[str, Any], output: str, settings: Settings, shared: Any) -> dict[str, Any]:
-    items, earlier, images = shared_once(shared)
-    item = items[row["id"]]
-    only = None if item["rows"] is None else set(item["rows"])
+def _prepare(row: dict[str, Any], shared: Any) -> dict[str, Any]:
+    items, work = shared_once(shared)
+    name, wanted = items[row["id"]]
     try:
-        check_images_here(settings, images)
-        inputs = proxy_inputs(str(settings.proxy.model))
-        shard = prepare_shard(RunDirectory(output), item["name"], settings, inputs, only, earlier)
+        check_images_here(work.settings, work.images)
+        shard = prepare_shard(work, name, wanted, proxy_inputs(str(work.settings.proxy.model)))
         return {**shard.to_row(), "failure": b""}
     except Exception as error:
         # Told, not raised; see `ProxyActor`.
-        return {**PreparedShard(item["name"], (), ()).to_row(), "failure": packed(error)}
+        return {**PreparedShard(name).to_row(), "failure": packed(error)}

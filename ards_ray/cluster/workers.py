@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
 
-from ards_ray.cluster.alone import LoneProxy, score_alone
 from ards_ray.cluster.failure import known_cause
 from ards_ray.cluster.parts import map_parts
 from ards_ray.cluster.preflight import check_images_here, check_nodes
 from ards_ray.cluster.resources import plan_workers, resolve_device
 from ards_ray.cluster.session import ray_session
 from ards_ray.cluster.signals import score_shards
+from ards_ray.cluster.suspects import score_suspects
 from ards_ray.config import ProxySettings, Settings
 from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.reuse import Earlier
-from ards_ray.stages.workers import Row, Say, Workers
+from ards_ray.run.workers import Row, Say, Wanted, Workers
+from ards_ray.signals.work import SignalWork
 
 
 class RayWorkers:
@@ -47,27 +48,18 @@ class RayWorkers:
 
     def score(
         self,
-        run: RunDirectory,
-        settings: Settings,
-        shards: Mapping[str, Sequence[int] | None],
+        work: SignalWork,
+        shards: Mapping[str, Wanted],
         total: int,
-        model: str,
-        stage: str,
-        earlier: Earlier | None,
-        images: Sequence[str],
     ) -> Iterator[Row]:
         """See `Workers.score`."""
+        settings = work.settings
         workers = plan_workers(settings.runtime, self._proxy.device, settings.proxy.device)
         left = dict(shards)
-        for row in score_shards(run, settings, left, total, workers, model, stage, earlier, images):
+        for row in score_shards(work, left, total, workers):
             del left[row["name"]]
             yield row
-        with LoneProxy(run, settings, workers, model, stage, images) as proxy:
-            for name, rows in left.items():
-                self._say(f"{name}: the process that scored it died; it is scored alone.")
-                row = score_alone(proxy, name, rows or _rows(run, name))
-                self._say(f"{name}: {row['killed']} of its conversations kill the process that scores them.")
-                yield row
+        yield from score_suspects(replace(work, earlier=None), left, workers, self._say)
 
     def with_proxy(self, function: Callable[..., Any], settings: Settings, images: Sequence[str], *rest: Any) -> Any:
         """See `Workers.with_proxy`.
@@ -100,7 +92,3 @@ def _where_images_are(
 ) -> Any:
     check_images_here(settings, images)
     return function(settings, *rest)
-
-
-def _rows(run: RunDirectory, name: str) -> list[int]:
-    return run.read_table(f"conversations/{name}.parquet", ["row"])["row"].to_pylist()

@@ -1,6 +1,7 @@
 """The conversation: what a corpus record says, checked."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ IMAGE_TAG = "<image>"
 
 @dataclass(frozen=True)
 class Round:
-    """A question and its answer. The question that holds the image starts with `<image>`."""
+    """A question and its answer. A question that shows the only image starts with `<image>`."""
 
     question: str
     answer: str
@@ -21,45 +22,50 @@ class Round:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation that can be scored: at least one round, and an image exactly if one question shows it."""
+    """A conversation that can be scored: at least one round, and as many images as its questions show."""
 
     row: int
     format: str
-    image: str | None
+    images: tuple[str, ...]
     rounds: tuple[Round, ...]
 
 
-def image_of(record: Any, embedded: str | None = None) -> str | None:
-    """The image of a corpus record: its path, a string or a list of one, or the name of an embedded one.
+def images_of(record: Any, embedded: Sequence[str] = ()) -> tuple[str, ...]:
+    """The images of a corpus record: their paths, a string or a list, or the names of embedded ones.
 
     Args:
         record: The record.
-        embedded: Name of the image that is embedded in its row.
+        embedded: Names of the images that are embedded in its row.
 
     Raises:
-        ConversationError: it is something else, several images for instance, or the record holds pictures, video or
-            audio under a key that is not read.
+        ConversationError: it is something else, or the record holds pictures, video or audio under a key that is not
+            read.
     """
     if not isinstance(record, dict):
-        return embedded
-    image = embedded or _path_of(record.get(IMAGE_KEY))
-    key = unread_key(record, image)
+        return tuple(embedded)
+    images = tuple(embedded) or _paths_of(record.get(IMAGE_KEY))
+    key = unread_key(record, images)
     if key is not None:
         raise ConversationError("pictures under a key that is not read", key)
-    return image
+    return images
 
 
-def _path_of(image: Any) -> str | None:
-    if isinstance(image, list):
-        images = [one for one in image if not is_nothing(one)]
-        if len(images) > 1:
-            raise ConversationError("several images", f"{len(images)} in one conversation")
-        image = images[0] if images else None
-    if is_nothing(image):
-        return None
-    if not isinstance(image, str):
-        raise ConversationError("image is not a path", type(image).__name__)
-    return image
+def _paths_of(value: Any) -> tuple[str, ...]:
+    images = [one for one in (value if isinstance(value, list) else [value]) if not is_nothing(one)]
+    for image in images:
+        if not isinstance(image, str):
+            raise ConversationError("image is not a path", type(image).__name__)
+    return tuple(images)
+
+
+def check_single(images: Sequence[str]) -> None:
+    """Check that a conversation has one image at most, which is what the model families can show.
+
+    Raises:
+        ConversationError: it has several.
+    """
+    if len(images) > 1:
+        raise ConversationError("several images", f"{len(images)} in one conversation")
 
 
 def check_tags(question: str) -> None:
@@ -105,13 +111,13 @@ def turns_of(record: Any) -> list[tuple[str, str]]:
     return checked[1:] if checked[0][0] == "gpt" else checked
 
 
-def parse_conversation(row: int, format: str, image: str | None, record: str) -> Conversation:
+def parse_conversation(row: int, format: str, images: Sequence[str], record: str) -> Conversation:
     """Check a record of the corpus and bring its turns into rounds.
 
     Args:
         row: Position in the corpus.
         format: Its format (`formats.format_of`).
-        image: Path under the image folder or `file#row`, as in the conversations table.
+        images: Paths under the image folder or `file#row`, as in the conversations table.
         record: The original JSON text.
 
     Raises:
@@ -123,7 +129,7 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
         # How deep is too deep depends on the caller's stack: the reader may have got through.
         raise ConversationError("nested too deeply") from error
     turns = turns_of(content)
-    image = image_of(content, image)
+    images = images_of(content, images)
     if not any(speaker == "human" for speaker, _ in turns):
         raise ConversationError("no human turn")
     for index, (speaker, _) in enumerate(turns):
@@ -131,7 +137,9 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
             raise ConversationError("turns do not alternate", f"two turns in a row are from {speaker!r}")
     if len(turns) % 2:
         raise ConversationError("no answer", "the last question is not answered")
-    questions = [normalise_turn(text) for _, text in turns[0::2]]
+    asked = [text for _, text in turns[0::2]]
+    # Of several images, each is shown where its tag stands.
+    questions = asked if len(images) > 1 else [normalise_turn(text) for text in asked]
     answers = [text for _, text in turns[1::2]]
     for question in questions:
         check_tags(question)
@@ -141,15 +149,14 @@ def parse_conversation(row: int, format: str, image: str | None, record: str) ->
         if IMAGE_TAG in answer:
             raise ConversationError("image tag in an answer", f"round {index + 1}")
     # Where a tag stood inside of a tag, taking it out makes another: both forms are counted.
-    asked = (text for _, text in turns[0::2])
     tags = sum(
         max(text.count(IMAGE_TAG), question.count(IMAGE_TAG)) for text, question in zip(asked, questions, strict=True)
     )
-    if tags > 1:
-        raise ConversationError("several image tags", f"{tags}, one image")
-    if tags and image is None:
+    if tags > max(1, len(images)):
+        raise ConversationError("several image tags", f"{tags}, {'one image' if len(images) < 2 else len(images)}")
+    if tags and not images:
         raise ConversationError("image tag without an image")
-    if image is not None and not tags:
+    if tags < len(images):
         raise ConversationError("image without an image tag")
     rounds = tuple(Round(*pair) for pair in zip(questions, answers, strict=True))
-    return Conversation(row, format, image, rounds)
+    return Conversation(row, format, images, rounds)

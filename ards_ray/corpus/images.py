@@ -1,4 +1,4 @@
-"""Images of conversations: found under the image folder or inside a Parquet file, and decoded."""
+"""Images of conversations: found under the image folder, and decoded."""
 
 import errno
 import io
@@ -6,9 +6,7 @@ import os
 import posixpath
 import stat
 import struct
-from collections.abc import Sequence
 
-import numpy as np
 from PIL import (  # The plugins register the formats that are read here.
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
@@ -24,15 +22,13 @@ from PIL import (  # The plugins register the formats that are read here.
 from pyarrow.fs import FileType
 
 from ards_ray.config import Links
-from ards_ray.corpus.parquet import batches_of, embedded_column, open_parquet
 from ards_ray.errors import ConversationError
-from ards_ray.storage.location import Location, locate
+from ards_ray.storage.location import Location
 from ards_ray.storage.retries import is_transient
 
 # Raster formats alone: others run programs on the file or read further files. JPEG opens MPO as well.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 
-_BATCH_BYTES = 8 << 20
 _LARGEST_FILE = 1 << 30
 
 # What is wrong with the path or file itself; anything else, too many open files for instance, is the machine's trouble.
@@ -121,33 +117,6 @@ def decode_image(content: bytes, max_pixels: int, upright: bool = False) -> Imag
     except Exception as error:
         # PIL's plugins raise whatever a malformed file makes them stumble over.
         raise ConversationError("image cannot be decoded", f"{type(error).__name__}: {error}") from error
-
-
-def read_embedded(file: str, rows: Sequence[int]) -> dict[int, bytes]:
-    """The bytes of the images that rows of a Parquet file embed; reads only their row groups, and nothing else in them.
-
-    Args:
-        file: Path or URL.
-        rows: Row numbers within the file.
-
-    Returns:
-        The images by row; rows that embed none are left out.
-
-    Raises:
-        CorpusError: the file is missing or corrupt.
-        OSError: a remote storage failed; worth another try.
-    """
-    wanted = np.unique(np.asarray(rows, np.int64))
-    images: dict[int, bytes] = {}
-    with open_parquet(locate(file)) as parquet:
-        column = embedded_column(parquet.schema_arrow)
-        if column is not None:
-            for batch, numbers in batches_of(parquet, wanted, [column], _BATCH_BYTES):
-                for row, value in zip(numbers.tolist(), batch.column(0).to_pylist(), strict=True):
-                    content = value["bytes"] if isinstance(value, dict) else value
-                    if content is not None:
-                        images[row] = content
-    return images
 
 
 def _open_header(content: bytes) -> Image.Image:

@@ -6,7 +6,7 @@ A conversation that shows such a thing is no text conversation. What is read is 
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -73,30 +73,28 @@ def is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value)) or value in ([], {}, b"")
 
 
-def unread_key(record: Mapping[str, Any], image: str | None) -> str | None:
+def unread_key(record: Mapping[str, Any], images: Collection[str]) -> str | None:
     """A key, of the record or one of its turns, under which stand pictures that are not read; None if there is none.
 
     Args:
         record: The record.
-        image: Its image, as it is read. Beside one, a key such as `image_url` tells where that comes from, and
-            `image_path` where it lies, if it has the same name there.
+        images: Its images, as they are read. Beside them, a key such as `image_url` tells where they come from, and
+            `image_path` where they lie, if they have the same names there.
     """
     own = record.get(IMAGE_KEY)
     # The path of an embedded picture is only a name.
-    named = image if isinstance(own, (str, list)) else None
+    named = images if isinstance(own, (str, list)) else ()
     for key, value in record.items():
         if key in (IMAGE_KEY, "conversations"):
             continue
-        if _shows(key, value) if image is None else _shows_another(key, value, image, named):
+        if _shows_another(key, value, images, named) if images else _shows(key, value):
             return key
     turns = record.get("conversations")
     for turn in turns if isinstance(turns, list) else ():
         # Speaker and text are two keys.
         if isinstance(turn, dict) and len(turn) > 2:
             for key, value in turn.items():
-                if _is_medium(key) and (
-                    _shows(key, value) if image is None else _shows_another(key, value, image, named)
-                ):
+                if _is_medium(key) and (_shows_another(key, value, images, named) if images else _shows(key, value)):
                     return f"{key}, in a turn"
     return None
 
@@ -128,23 +126,24 @@ def _shows(key: str, value: Any) -> bool:
     return any(_is_medium(inner) or _names_file(inner, text) for inner, text in _texts(value, key))
 
 
-def _shows_another(key: str, value: Any, image: str, named: str | None) -> bool:
-    """Whether a key beside the image shows another picture.
+def _shows_another(key: str, value: Any, images: Collection[str], named: Collection[str]) -> bool:
+    """Whether a key beside the images shows another picture.
 
     Args:
         key: The key.
         value: What stands under it.
-        image: The image.
-        named: The same, where it has the name of a file.
+        images: The images.
+        named: The same, where they have the names of files.
     """
     role = _role(key)
     texts = (text for _, text in _texts(value)) if role in ("medium", "second", "file") else iter(())
     if role == "medium":
-        return any(text != image for text in texts)
+        return any(text not in images for text in texts)
     files = (str(text) for text in texts if _names_file(key, text))
     if role == "second":
-        return any(file != image for file in files)
-    return named is not None and any(_base(file) != _base(named) for file in files)
+        return any(file not in images for file in files)
+    names = {_base(image) for image in named}
+    return bool(names) and any(_base(file) not in names for file in files)
 
 
 @lru_cache(maxsize=4096)

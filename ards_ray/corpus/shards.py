@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ards_ray.corpus.readers import Entry, embedded_row
-from ards_ray.schema import CONVERSATIONS
+from ards_ray.corpus.table import CONVERSATIONS
 
 # Hash ranges. One of them at a time is sorted, so about a 128th of the corpus is what must fit in memory, twice.
 # Their files are open together, and some systems allow a process 256 of them.
@@ -20,16 +20,16 @@ _PENDING_ROWS = 256
 _PENDING_CHARACTERS = 256 << 10
 
 # `together`: rows of the same key stay in one shard.
-_SCATTERED = CONVERSATIONS.append(pa.field("key", pa.uint64())).append(pa.field("together", pa.bool_()))
+_SCATTERED = CONVERSATIONS.schema(0).append(pa.field("key", pa.uint64())).append(pa.field("together", pa.bool_()))
 
 
 def shard_corpus(entries: Iterable[Entry], shard_size: int, scratch: Path) -> Iterator[pa.Table]:
     """Group a stream of conversations into shards, in bounded memory.
 
-    Conversations are ordered by a hash of their image, or of their row where there is none, and cut into shards of
-    about equal size: at most `shard_size` conversations, with all that share an image in one shard, unless those alone
-    are more. Embedded images, which no other conversation shares, are hashed by their block of the file instead, so
-    that a shard reads few row groups. The shards depend on the corpus and `shard_size` alone.
+    Conversations are ordered by a hash of their first image, or of their row where there is none, and cut into shards
+    of about equal size: at most `shard_size` conversations, with all that share a first image in one shard, unless
+    those alone are more. Embedded images, which no other conversation shares, are hashed by their block of the file
+    instead, so that a shard reads few row groups. The shards depend on the corpus and `shard_size` alone.
 
     Args:
         entries: The corpus.
@@ -51,12 +51,13 @@ def shard_corpus(entries: Iterable[Entry], shard_size: int, scratch: Path) -> It
 
 def _key(entry: Entry, shard_size: int) -> tuple[int, bool]:
     """Where an entry stands in the order of shards, and whether those of the same key stay together."""
-    number = embedded_row(entry.image, entry.source)
+    image = entry.images[0] if entry.images else None
+    number = None if image is None else embedded_row(image, entry.source)
     if number is not None:
         # The file by its first row, so that shards stay the same where the corpus is moved.
         name = f"block {entry.row - number} {number // shard_size}"
-    elif entry.image is not None:
-        name = f"image {entry.image}"
+    elif image is not None:
+        name = f"image {image}"
     else:
         name = f"row {entry.row}"
     digest = blake2b(name.encode(), digest_size=8).digest()
@@ -124,7 +125,7 @@ def _gather(buckets: list[Path], count: int, shard_size: int) -> Iterator[pa.Tab
             start = 0
             for size in _cuts(_groups(table), count, shard_size, last=number == len(buckets)):
                 shard = table.slice(start, size)
-                yield shard.take(np.argsort(shard["row"].to_numpy())).select(CONVERSATIONS.names)
+                yield shard.take(np.argsort(shard["row"].to_numpy())).select(CONVERSATIONS.schema(0).names)
                 start += size
                 count -= size
             # A copy, so that the rest of the bucket is let go.

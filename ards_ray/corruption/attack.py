@@ -1,15 +1,18 @@
 """Which attack applies to a conversation, and what its text becomes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from ards_ray.config import AttackSettings
+from ards_ray.arrays.seeds import generator
+from ards_ray.config import AttackSettings, Settings
 from ards_ray.corpus.choice import Choice, parse_choice
 from ards_ray.corpus.conversation import Conversation, Round
 from ards_ray.corpus.options import fixed_places, naming_others
+from ards_ray.corpus.table import conversation_of
 from ards_ray.corruption.permutation import order_total, other_orders
-from ards_ray.corruption.seeds import generator
+from ards_ray.errors import ConversationError
 
 Attack = Literal["symbol+permutation", "symbol", "permutation", "noise"]
 
@@ -40,9 +43,18 @@ def corrupt(conversation: Conversation, attacks: AttackSettings, seed: int) -> C
         choices = [choice if choice and _can_be_attacked(choice, attacks) else None for choice in parsed]
         if any(choices):
             return _corrupt_choices(conversation, choices, attacks, seed)
-    if conversation.image is not None and attacks.noise:
+    if conversation.images and attacks.noise:
         return Corruption("noise", (conversation.rounds,))
     return None
+
+
+def attack_on(entry: Mapping[str, Any], settings: Settings) -> str | None:
+    """The attack that applies to a row of the conversations; None where there is none, or it cannot be scored."""
+    try:
+        corruption = corrupt(conversation_of(entry), settings.attacks, settings.seed)
+    except ConversationError:
+        return None
+    return corruption.attack if corruption else None
 
 
 def _can_be_attacked(choice: Choice, attacks: AttackSettings) -> bool:

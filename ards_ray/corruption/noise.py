@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ards_ray.corruption.seeds import generator
+from ards_ray.arrays.seeds import generator
 
 STEPS = 1000
 

@@ -20,15 +20,15 @@ from ards_ray.demo.scenes import SHAPES, Thing, draw_thing
 from ards_ray.evaluation.images import FileImage
 from ards_ray.evaluation.prompts import LETTER, render
 from ards_ray.evaluation.question import Question
-from ards_ray.proxy.clip import Normaliser
-from ards_ray.proxy.llava import LlavaInputs
-from ards_ray.proxy.loading import save_model
+from ards_ray.models.clip import Normaliser
+from ards_ray.models.llava import LlavaInputs
+from ards_ray.models.loading import save_model
 
 QUESTIONS = 60
 _SIDE = 56
 _BACKGROUND = (190, 190, 190)
 # Of the questions about colours, which the model learns to see, and of those about shapes, where it learns this habit.
-_COLOUR_GOLD, _SHAPE_GOLD = (40, 25, 20, 15), (88, 6, 3, 3)
+_COLOUR_GOLD, _FIELDS_GOLD = (40, 25, 20, 15), (88, 6, 3, 3)
 # Every third question is about the shape.
 _KINDS = 3
 _SYMBOLS, _SYMBOLS_SHARES = (ascii_uppercase, "QWERTYU"), (7, 3)
@@ -161,7 +161,7 @@ def _draw(rng: random.Random, number: int) -> Sample:
     if number % _KINDS:
         text, answer, others, weights = "Which colour does the shape have?", shape.colour, _COLOURS, _COLOUR_GOLD
     else:
-        text, answer, others, weights = "Which shape is shown?", shape.kind, SHAPES, _SHAPE_GOLD
+        text, answer, others, weights = "Which shape is shown?", shape.kind, SHAPES, _FIELDS_GOLD
     count = rng.choices(_OPTIONS, _OPTIONS_SHARES)[0]
     gold = rng.choices(range(count), weights[:count])[0]
     options = rng.sample([other for other in others if other != answer], count - 1)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import MinLen, Predicate
 from pydantic import Field, Strict
 
+from ards_ray.arrays.seeds import generator
 from ards_ray.corpus.options import fixed_places
 from ards_ray.corruption.permutation import (
     EXHAUSTIVE_ORDERS,
@@ -18,7 +19,6 @@ from ards_ray.corruption.permutation import (
     other_orders,
     rotations,
 )
-from ards_ray.corruption.seeds import generator
 from ards_ray.evaluation.question import Question
 
 Attack = Literal["clean", "permutation", "symbol", "symbol+permutation"]

@@ -12,8 +12,8 @@ from ards_ray.config import ProxySettings
 from ards_ray.corpus.conversation import Round
 from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.evaluation.answers import CUT
-from ards_ray.proxy.family import ProxyInputs
-from ards_ray.proxy.sequence import Picture
+from ards_ray.models.family import ProxyInputs
+from ards_ray.models.sequence import Picture
 
 EngineName = Literal["hf", "vllm"]
 Score = Literal["generate", "letters"]

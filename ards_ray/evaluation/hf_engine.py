@@ -19,8 +19,8 @@ from ards_ray.evaluation.engine import (
     first_tokens,
     tokens_of,
 )
-from ards_ray.proxy.family import load_inputs, load_model
-from ards_ray.proxy.scoring import is_out_of_memory, logits_of
+from ards_ray.models.family import load_inputs, load_model
+from ards_ray.models.scoring import is_out_of_memory, logits_of
 
 # Those of a full width of pictures, for the largest of them.
 _FEATURE_BYTES = 4 << 30

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ards_ray.config import LimitSettings, Links
-from ards_ray.errors import ConversationError
-from ards_ray.evaluation.engine import Ask, Engine, Shown
+from ards_ray.errors import ConversationError, SettingsError
+from ards_ray.evaluation.engine import Ask, Engine, EngineSettings, Shown, load_engine
 from ards_ray.evaluation.images import ImageSource, open_image
+from ards_ray.models.checkpoint import checkpoint_digest, checkpoint_folder
 from ards_ray.storage.location import locate
 
 _THREADS = 8
@@ -106,3 +107,23 @@ class Respondent:
             return Shown(repr(key), inputs.picture(image), image if self._engine.takes_images else None)
         except ConversationError as error:
             return error
+
+
+def load_respondent(settings: EngineSettings, model: str) -> Respondent:
+    """The model in this process.
+
+    Args:
+        settings: The model and how it answers.
+        model: Digest of the checkpoint.
+
+    Raises:
+        SettingsError: the checkpoint is not the one of the run, or cannot be loaded.
+    """
+    folder = checkpoint_folder(str(settings.proxy.model))
+    if checkpoint_digest(folder) != model:
+        raise SettingsError(f"{folder}: not the checkpoint that the job was started with")
+    # Imported late: what only reads answers does not wait for it.
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    return Respondent(load_engine(settings, folder))

@@ -8,7 +8,7 @@ from ards_ray.config import Count, Device, Dtype, Links, ProxySettings, Seed
 from ards_ray.errors import SettingsError
 from ards_ray.evaluation.attacks import ATTACKS, Attacks, Matching, Plan, Symbols
 from ards_ray.evaluation.benchmarks.registry import benchmark_of
-from ards_ray.evaluation.engine import EngineName, Score
+from ards_ray.evaluation.engine import EngineName, EngineSettings, Score
 from ards_ray.validation import check_settings
 
 # Stands for the benchmarks whose image folder is not stated.
@@ -72,6 +72,19 @@ class EvaluationSettings:
     def plan(self) -> Plan:
         """What is asked about every question, and when an answer counts."""
         return Plan(self.attacks, self.symbols, self.matching, self.seed)
+
+    @property
+    def engine_settings(self) -> EngineSettings:
+        """The model and how it answers; nothing in these settings may be `auto`."""
+        return EngineSettings(
+            self.engine,
+            self.proxy,
+            self.score,
+            self.answer_tokens,
+            self.batch_positions,
+            self.tensor_parallel,
+            self.threads,
+        )
 
     def images_of(self, benchmark: str) -> str | None:
         """The image folder of a benchmark."""

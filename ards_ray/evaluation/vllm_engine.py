@@ -24,9 +24,9 @@ from ards_ray.evaluation.engine import (
     first_tokens,
     tokens_of,
 )
-from ards_ray.proxy.checkpoint import SMALL_FILES
-from ards_ray.proxy.family import checkpoint_config, load_inputs
-from ards_ray.proxy.loading import load_weights, save_model
+from ards_ray.models.checkpoint import SMALL_FILES
+from ards_ray.models.family import checkpoint_config, load_inputs
+from ards_ray.models.loading import load_weights, save_model
 
 # MMMU's questions have at most seven.
 _IMAGES = 8

@@ -8,34 +8,32 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
+import pyarrow as pa
 from pyarrow.fs import FileType
 from rich.console import Console
 
-from ards_ray.cluster.asking import Examination, examine
-from ards_ray.cluster.failure import known_cause
-from ards_ray.cluster.preflight import check_nodes
-from ards_ray.cluster.resources import Workers, plan_replicas, resolve_device
-from ards_ray.cluster.session import ray_session
-from ards_ray.config import CorpusSettings, RuntimeSettings, Settings
-from ards_ray.errors import ArdsError, RunChanged, SettingsError
+from ards_ray.console import say
+from ards_ray.errors import RunChanged, SettingsError
 from ards_ray.evaluation.answers import to_table
 from ards_ray.evaluation.attacks import Plan
 from ards_ray.evaluation.benchmarks.registry import benchmark_of, read_questions
-from ards_ray.evaluation.engine import EngineSettings, first_tokens, tokens_of
+from ards_ray.evaluation.engine import first_tokens, tokens_of
 from ards_ray.evaluation.images import FileImage, image_stamps
 from ards_ray.evaluation.log import AnswerLog
 from ards_ray.evaluation.metrics import NO_METRICS, metrics_of
 from ards_ray.evaluation.question import NotEvaluated, Question
+from ards_ray.evaluation.queue import Examination, QuestionQueue
 from ards_ray.evaluation.settings import EvaluationSettings, check_evaluation
-from ards_ray.proxy.checkpoint import adapter_folder, checkpoint_digest, checkpoint_folder
-from ards_ray.proxy.family import ProxyInputs, load_inputs
-from ards_ray.proxy.loading import check_proxy
-from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, RESULTS_MD, Result, print_results, write_summary
-from ards_ray.report.progress import StageProgress
-from ards_ray.report.tables import say
+from ards_ray.evaluation.workers import OpenWorkers, Say, Workers
+from ards_ray.models.checkpoint import adapter_folder, checkpoint_digest, checkpoint_folder
+from ards_ray.models.family import ProxyInputs, load_inputs
+from ards_ray.models.loading import check_proxy
+from ards_ray.report.evaluation import ANSWERS_FILE, NOT_EVALUATED, Evaluated, Result, summary_files
 from ards_ray.run.config import write_config
 from ards_ray.run.directory import RunDirectory
-from ards_ray.run.lease import hold_lease
+from ards_ray.run.fingerprint import fingerprint
+from ards_ray.run.opening import OpenRun, open_run
+from ards_ray.run.progress import StageProgress
 from ards_ray.run.state import RunState, start_over
 from ards_ray.storage.location import locate
 
@@ -58,18 +56,26 @@ class _Read:
     stamps: Mapping[str, str]
 
 
-def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False) -> None:
-    """Ask what is not answered yet, write the results and print them.
+def evaluate(
+    settings: EvaluationSettings,
+    console: Console | None = None,
+    fresh: bool = False,
+    open_workers: OpenWorkers | None = None,
+) -> Evaluated:
+    """Evaluate a model: ask what is not answered yet, and write the results.
 
     Args:
         settings: The settings; model, benchmarks and output are stated.
-        console: Where progress and results go.
+        console: Where progress goes; nowhere if not given.
         fresh: Throw away what an earlier evaluation left in the output.
+        open_workers: Who asks the model; a Ray cluster if not given.
 
     Raises:
-        SettingsError: an option or an input file is wrong.
-        ArdsError: the job could not be finished, or no question of a benchmark could be evaluated.
+        SettingsError: a setting or an input file is wrong.
+        ArdsError: the job could not be finished.
     """
+    console = console or Console(quiet=True)
+    stated = settings
     check_evaluation(settings)
     settings = _with_absolute_paths(settings)
     folder = checkpoint_folder(str(settings.model))
@@ -82,39 +88,66 @@ def evaluate(settings: EvaluationSettings, console: Console, fresh: bool = False
     reads = {name: _read(settings, name) for name in settings.benchmarks}
     if settings.score == "letters":
         _check_letters(inputs, settings.plan, reads)
-    run = RunDirectory(str(settings.output))
-    run.prepare()
-    with hold_lease(run, partial(say, console)), ray_session(), known_cause():
-        if run.entry_counts().keys() - {"answers"}:
-            raise SettingsError(f"{run.url}: the output holds a selection; name another")
-        state = RunState(run, fresh)
+    tell = partial(say, console)
+    with (
+        open_run(str(settings.output), "evaluation", fresh, tell) as opened,
+        (open_workers or _ray())(stated, tell) as workers,
+    ):
+        run, state = opened.directory, opened.state
+        if fresh:
+            # As if it had none; its files are thrown away when all is checked.
+            state.stages.clear()
         model = checkpoint_digest(folder)
-        asked_device = settings.device
-        runtime = RuntimeSettings(workers=settings.workers, threads=settings.threads)
-        resolved: Any = dict(zip(("device", "dtype"), resolve_device(settings.proxy), strict=True))
-        settings = replace(settings, **resolved)
+        settings = _resolved(settings, opened, workers)
         basis = _basis(settings, model)
         _refuse_changes(run, state, basis)
-        _check_nodes(run, settings, model)
-        workers = plan_replicas(runtime, asked_device, settings.device, settings.tensor_parallel)
+        workers.check(run, settings, model)
         if fresh:
             start_over(run)
-        for part, problem in run.sweep():
-            say(console, f"{run.url}/{part.path}: {problem}; what it held is made again.")
-            run.drop(part)
-        stage = state.start("answers", basis)
-        # Those of another model, where the job was killed while it threw them away.
-        run.discard("answers", keep=stage)
-        write_config(run, settings)
+        stage = fingerprint(basis)
         started = monotonic()
-        examinations = _ask(run, settings, reads, model, stage, workers, console)
-        results = _write_results(run, settings, reads, examinations, stage, console)
-        state.finish("answers", monotonic() - started)
-    print_results(results, console)
-    say(console, f"Results: {run.url}/{RESULTS_MD}")
-    empty = [result.benchmark for result in results if not result.metrics.questions]
-    if empty:
-        raise ArdsError(f"{', '.join(empty)}: no question could be evaluated; see {run.url}/{NOT_EVALUATED}")
+        with AnswerLog(run, stage, {name: read.stamps for name, read in reads.items()}) as log:
+            queue = _queue(settings, reads, log, tell)
+            worked = queue.is_waiting() or not state.is_done("answers", basis)
+            if worked:
+                state.start("answers", basis)
+                # Those of another model, where the job was killed while it threw them away.
+                run.discard("answers", keep=stage)
+            write_config(run, settings)
+            if queue.is_waiting():
+                with StageProgress(console, "asking", None, "requests") as progress:
+                    for answers in workers.ask(queue, settings, model):
+                        progress.advance(answers)
+        results = [_result(examination, reads[examination.benchmark]) for examination in queue.examinations]
+        table = to_table([row for examination in queue.examinations for row in examination.answers()])
+        files = {NOT_EVALUATED: _not_evaluated(results), **summary_files(results, _described(settings))}
+        if not worked and not _is_written(run, table, files):
+            worked = True
+            state.start("answers", basis)
+        if worked:
+            run.write_table(ANSWERS_FILE, table, stage, started)
+            for name, content in files.items():
+                run.write_bytes(name, content)
+            state.finish("answers", monotonic() - started)
+    return Evaluated(run.url, results, worked)
+
+
+def _ray() -> OpenWorkers:
+    # Imported late: a plain loop needs no Ray.
+    from ards_ray.cluster.replicas import ray_replicas
+
+    return ray_replicas
+
+
+def _resolved(settings: EvaluationSettings, opened: OpenRun, workers: Workers) -> EvaluationSettings:
+    """Device and dtype for `auto`: those of the answers that the run has, else those of the workers."""
+    before = opened.state.stages.get("answers") if opened.directory.parts("answers") else None
+    device, dtype = (before.inputs["device"], before.inputs["dtype"]) if before else workers.device()
+    resolved: Any = {
+        "device": device if settings.device == "auto" else settings.device,
+        "dtype": dtype if settings.dtype == "auto" else settings.dtype,
+    }
+    return replace(settings, **resolved)
 
 
 def _with_absolute_paths(settings: EvaluationSettings) -> EvaluationSettings:
@@ -194,80 +227,49 @@ def _refuse_changes(run: RunDirectory, state: RunState, basis: Mapping[str, Any]
         )
 
 
-def _check_nodes(run: RunDirectory, settings: EvaluationSettings, model: str) -> None:
-    folders: list[str | None] = [*dict.fromkeys(settings.images.values())]
-    for folder in folders or [None]:
-        corpus = CorpusSettings(files=tuple(settings.benchmarks.values()), images=folder)
-        check_nodes(run, Settings(corpus=corpus, proxy=settings.proxy), model)
-
-
-def _ask(
-    run: RunDirectory,
-    settings: EvaluationSettings,
-    reads: Mapping[str, _Read],
-    model: str,
-    stage: str,
-    workers: Workers,
-    console: Console,
-) -> list[Examination]:
-    with AnswerLog(run, stage, {name: read.stamps for name, read in reads.items()}) as log:
-        known = log.known()
-        count = sum(map(len, known.values()))
-        if count:
-            say(console, f"{count:,} answers are known and not asked again.")
-        examinations = [
-            Examination(
-                name,
-                benchmark_of(name).style,
-                read.questions,
-                settings.images_of(name),
-                settings.plan,
-                known[name],
-                settings.links,
-            )
-            for name, read in reads.items()
-        ]
-        engine = EngineSettings(
-            settings.engine,
-            settings.proxy,
-            settings.score,
-            settings.answer_tokens,
-            settings.batch_positions,
-            settings.tensor_parallel,
-            settings.threads,
+def _queue(settings: EvaluationSettings, reads: Mapping[str, _Read], log: AnswerLog, say: Say) -> QuestionQueue:
+    known = log.known()
+    count = sum(map(len, known.values()))
+    if count:
+        say(f"{count:,} answers are known and not asked again.")
+    examinations = [
+        Examination(
+            name,
+            benchmark_of(name).style,
+            read.questions,
+            settings.images_of(name),
+            settings.plan,
+            known[name],
+            settings.links,
         )
-        with StageProgress(console, "asking", None, "requests") as progress:
-            for answers in examine(examinations, workers, engine, model, log.add):
-                progress.advance(answers)
-    return examinations
+        for name, read in reads.items()
+    ]
+    return QuestionQueue(examinations, log.add)
 
 
-def _write_results(
-    run: RunDirectory,
-    settings: EvaluationSettings,
-    reads: Mapping[str, _Read],
-    examinations: Sequence[Examination],
-    stage: str,
-    console: Console,
-) -> list[Result]:
-    started = monotonic()
-    results = []
-    rows = []
-    for examination in examinations:
-        answers = examination.answers()
-        metrics = metrics_of(answers) if answers else NO_METRICS
-        not_evaluated = [*reads[examination.benchmark].not_evaluated, *examination.failed()]
-        results.append(Result(examination.benchmark, metrics, not_evaluated))
-        rows += answers
-    run.write_table(ANSWERS_FILE, to_table(rows), stage, started)
+def _result(examination: Examination, read: _Read) -> Result:
+    answers = examination.answers()
+    metrics = metrics_of(answers) if answers else NO_METRICS
+    return Result(examination.benchmark, metrics, [*read.not_evaluated, *examination.failed()])
+
+
+def _not_evaluated(results: Sequence[Result]) -> bytes:
+    """The content of not_evaluated.jsonl."""
     lines = [
         json.dumps({"benchmark": result.benchmark, "question": one.id, "error": one.error}, ensure_ascii=False) + "\n"
         for result in results
         for one in result.not_evaluated
     ]
-    run.write_bytes(NOT_EVALUATED, "".join(lines).encode("utf-8", "backslashreplace"))
-    write_summary(run, results, _described(settings))
-    return results
+    return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+def _is_written(run: RunDirectory, answers: pa.Table, files: Mapping[str, bytes]) -> bool:
+    """Whether the run has these results, and not those of other columns, questions or another matcher."""
+    return (
+        all(run.exists(name) and run.read_bytes(name) == content for name, content in files.items())
+        and run.exists(ANSWERS_FILE)
+        and run.read_table(ANSWERS_FILE).equals(answers)
+    )
 
 
 def _described(settings: EvaluationSettings) -> dict[str, Any]:

@@ -1,24 +1,31 @@
 """Settings as they mean the same on every node and in every start of a run."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ards_ray.config import Settings
 from ards_ray.errors import SettingsError
+from ards_ray.methods.method import Method
 from ards_ray.run.state import RunState
-from ards_ray.stages.workers import Workers
+from ards_ray.run.workers import Workers
 from ards_ray.storage.location import locate
 
 
-def with_absolute_paths(settings: Settings) -> Settings:
+def with_absolute_paths(settings: Settings, methods: Sequence[Method]) -> Settings:
     """The settings with paths that mean the same wherever a task runs.
 
+    Args:
+        settings: The settings.
+        methods: The methods that they name.
+
     Raises:
-        SettingsError: corpus, model, output or images are missing.
+        SettingsError: corpus, output, images or what a method needs are missing, the model where one is asked.
     """
+    asks = any(method.signals(settings) for method in methods)
     for key, value, option in (
         ("corpus.files", settings.corpus.files, "--corpus"),
-        ("proxy.model", settings.proxy.model, "--model"),
+        ("proxy.model", settings.proxy.model or not asks, "--model"),
         ("output", settings.output, "--output"),
     ):
         if not value:
@@ -27,6 +34,9 @@ def with_absolute_paths(settings: Settings) -> Settings:
     if images is not None and not images.exists():
         raise SettingsError(f"corpus.images: {images.url} does not exist")
     adapter = _absolute(settings.proxy.adapter)
+    for method in methods:
+        settings = method.resolved(settings)
+    model = None if settings.proxy.model is None else _absolute_model(settings.proxy.model)
     return replace(
         settings,
         corpus=replace(
@@ -34,7 +44,7 @@ def with_absolute_paths(settings: Settings) -> Settings:
             files=tuple(locate(file).url for file in settings.corpus.files),
             images=None if images is None else images.url,
         ),
-        proxy=replace(settings.proxy, model=_absolute_model(str(settings.proxy.model)), adapter=adapter),
+        proxy=replace(settings.proxy, model=model, adapter=adapter),
         subgroups=replace(settings.subgroups, run=_absolute(settings.subgroups.run)),
         runtime=replace(settings.runtime, reuse=_absolute(settings.runtime.reuse)),
         output=locate(str(settings.output)).url,
@@ -52,9 +62,9 @@ def _absolute_model(name: str) -> str:
 
 def resolve_auto(settings: Settings, state: RunState, workers: Workers) -> Settings:
     """Device and dtype for `auto`: those that the run was started with, else those of the workers."""
-    before = state.stages.get("signals")
-    if before is not None:
-        recorded = before.inputs["proxy"]
+    before = [record for name, record in state.stages.items() if name.startswith("signals/")]
+    if before:
+        recorded = before[0].inputs["proxy"]
         device = recorded["device"] if settings.proxy.device == "auto" else settings.proxy.device
         dtype = recorded["dtype"] if settings.proxy.dtype == "auto" else settings.proxy.dtype
     else:

@@ -1,6 +1,7 @@
 """Results of an evaluation: results.json, the tables in Markdown and those in the terminal."""
 
 import html
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
+from ards_ray.console import printable, say, shown, table_of
 from ards_ray.errors import reason_of
 from ards_ray.evaluation.attacks import ATTACKS, Attack
 from ards_ray.evaluation.metrics import Metrics
 from ards_ray.evaluation.question import NotEvaluated
-from ards_ray.report.tables import printable, say, shown, table_of
 from ards_ray.run.directory import RunDirectory
 
 ANSWERS_FILE, NOT_EVALUATED = "answers.parquet", "not_evaluated.jsonl"
@@ -62,6 +63,21 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """As results.json has it."""
         return self.metrics.to_dict() | {"not_evaluated": self.reasons}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A finished evaluation.
+
+    Attributes:
+        run: Path or URL of the run.
+        results: What came of each benchmark: its metrics, and the questions that were not evaluated.
+        worked: Whether there was something to do.
+    """
+
+    run: str
+    results: Sequence[Result]
+    worked: bool
 
 
 def main_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
@@ -146,14 +162,17 @@ def markdown(results: Sequence[Result], described: Mapping[str, Any]) -> str:
     return "\n\n".join([*parts, _DEFINITIONS])
 
 
-def write_summary(run: RunDirectory, results: Sequence[Result], described: Mapping[str, Any]) -> None:
-    """Write results.json and results.md; see `markdown`."""
-    run.write_json(RESULTS_JSON, {result.benchmark: result.to_dict() for result in results})
-    run.write_bytes(RESULTS_MD, markdown(results, described).encode())
+def summary_files(results: Sequence[Result], described: Mapping[str, Any]) -> dict[str, bytes]:
+    """The content of results.json and results.md, by name; see `markdown`."""
+    summary = {result.benchmark: result.to_dict() for result in results}
+    return {
+        RESULTS_JSON: (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(),
+        RESULTS_MD: markdown(results, described).encode(),
+    }
 
 
 def is_summary(run: RunDirectory) -> bool:
-    """Whether the folder holds what `write_summary` wrote, and not another tool's files of these names."""
+    """Whether the folder holds what `summary_files` gives, and not another tool's files of these names."""
     return run.exists(RESULTS_MD) and run.read_bytes(RESULTS_MD).startswith(_TITLE.encode())
 
 

@@ -1,16 +1,10 @@
 """The run directory: the tables of one run, and which of their parts are whole."""
 
-import json
-import mmap
 import os
-import posixpath
-import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import pyarrow as pa
@@ -19,92 +13,29 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from ards_ray.errors import ArdsError, SettingsError
-from ards_ray.run.entry import ENTRY, PATHS, entry_problem
-from ards_ray.run.written import CountedStream, vector_offsets
-from ards_ray.storage.atomic import TEMPORARY, whole_file
-from ards_ray.storage.location import locate
+from ards_ray.run.entry import Part as Part
+from ards_ray.run.files import THREADS as THREADS
+from ards_ray.run.files import RunFiles
+from ards_ray.run.manifest import MANIFEST, Manifest
+from ards_ray.run.stream import CountedStream, vector_offsets
+from ards_ray.storage.atomic import TEMPORARY
 
-MANIFEST = "manifest"
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.yaml"
 LEASE = "lease.json"
-TABLES = ("conversations", "signals", "clusters", "subgroups", "scores", "information", "mixture", "answers")
-FILES = (
-    CONFIG_FILE,
-    "mixture.json",
-    "failures.jsonl",
-    "summary.json",
-    "answers.parquet",
-    "not_evaluated.jsonl",
-    "results.json",
-    "results.md",
-)
-THREADS = 16
+# Folders of tables, and the other files at the top.
+FOLDERS = ("conversations", "signals", "methods", "answers")
+FILES = (CONFIG_FILE, "failures.jsonl", "answers.parquet", "not_evaluated.jsonl", "results.json", "results.md")
 # Above a shard's vectors of one format, so that they lie in one page.
 PAGE_BYTES = 1 << 27
 
 
-@dataclass(frozen=True)
-class Part:
-    """A finished file of the run, as its manifest entry tells.
-
-    Attributes:
-        path: Path under the run directory.
-        rows: Rows of a table's part, records of another file.
-        bytes: Size of the file.
-        sha256: Checksum of the file.
-        fingerprint: Fingerprint of the stage that wrote it.
-        seconds: What it took to make.
-        details: Counts of the part that later stages need without opening it.
-        vectors: For each row group the byte of the file from which the numbers of its column `vector` follow one
-            another, those of null rows left out; empty where they do not.
-    """
-
-    path: str
-    rows: int
-    bytes: int
-    sha256: str
-    fingerprint: str
-    seconds: float
-    details: dict[str, Any] = field(default_factory=dict)
-    vectors: list[int] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """The file's name without folder and ending, the same for the parts of one shard in all tables."""
-        return posixpath.basename(self.path).rsplit(".", 1)[0]
-
-    @property
-    def table(self) -> str:
-        return table_of(self.path)
-
-    def size_problem(self, size: int | None) -> str | None:
-        """What is wrong with a file of so many bytes in the part's place, None for no file; nothing is None."""
-        if size is None:
-            return "missing"
-        return None if size == self.bytes else f"{size:,} bytes, and the manifest says {self.bytes:,}"
-
-
-def table_of(path: str) -> str:
-    """The table that a file of the run belongs to; other files stand for themselves."""
-    return path.split("/")[0].split(".")[0]
-
-
-def stage_of(path: str) -> str:
-    """The stage that writes a file of the run."""
-    table = table_of(path)
-    return "mixture" if table == "information" else table
-
-
-class RunDirectory:
-    """A run directory, local or at a URL. Files appear whole under their final name, or not at all."""
+class RunDirectory(RunFiles):
+    """A run directory, local or at a URL: its tables and its manifest."""
 
     def __init__(self, url: str):
-        self.location = locate(url)
-
-    @property
-    def url(self) -> str:
-        return self.location.url
+        super().__init__(url)
+        self._manifest = Manifest(self)
 
     def prepare(self) -> None:
         """Make the folder.
@@ -135,48 +66,16 @@ class RunDirectory:
                     f"{self.url}: the output folder holds something else ({', '.join(foreign[:3])}); name another"
                 )
 
-    def exists(self, path: str) -> bool:
-        return (self.location / path).exists()
-
-    def read_bytes(self, path: str) -> bytes:
-        return (self.location / path).read_bytes()
-
-    def read_json(self, path: str) -> Any:
-        try:
-            return json.loads(self.read_bytes(path))
-        except ValueError as error:
-            raise ArdsError(f"{self.url}/{path}: not valid JSON ({error}); the file is damaged") from error
-
     @contextmanager
     def publish(self, path: str) -> Iterator[CountedStream]:
-        """A stream whose content appears under `path` when the block ends well.
+        """A stream whose content appears under `path` when the block ends well; see `RunFiles.publish`.
 
-        On a file system: a temporary file, synced and renamed. On an object store: one put, at the end. What was there
-        before is no longer in the manifest from the beginning on.
+        What was there before is no longer in the manifest from the beginning on.
         """
-        target = self.location / path
         if not path.startswith(f"{MANIFEST}/"):
-            self.delete(_entry(path))
-        if self.location.is_local:
-            with whole_file(target.path) as file:
-                yield CountedStream(file)
-            return
-        with tempfile.TemporaryFile() as file:
-            counted = CountedStream(file)
-            yield counted
-            file.flush()
-            if not counted.size:
-                target.write(b"")
-                return
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                target.write(content)
-
-    def write_bytes(self, path: str, content: bytes) -> None:
-        with self.publish(path) as stream:
-            stream.write(content)
-
-    def write_json(self, path: str, content: Any) -> None:
-        self.write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+            self._manifest.withdraw(path)
+        with super().publish(path) as stream:
+            yield stream
 
     def write_table(
         self,
@@ -200,7 +99,12 @@ class RunDirectory:
         """
         # Halves of a float have nothing to compress, and dictionaries of vectors only cost time.
         plain = [name for name in ("vector", "centroid", "mean_member") if name in table.column_names]
-        encoded = [column.name for column in table.schema if column.name not in plain]
+        # Parquet's writer knows a column of lists by the path of its values.
+        paths = {
+            field.name: f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+            for field in table.schema
+        }
+        encoded = [path for name, path in paths.items() if name not in plain]
         metadata: list[pq.FileMetaData] = []
         groups = []
         first = 0
@@ -211,7 +115,7 @@ class RunDirectory:
             with pq.ParquetWriter(
                 pa.PythonFile(stream, mode="w"),
                 table.schema,
-                compression={name: "none" if name in plain else "zstd" for name in table.column_names},
+                compression={path: "none" if name in plain else "zstd" for name, path in paths.items()},
                 use_dictionary=[name for name in encoded if name != "record"],
                 write_statistics=encoded,
                 data_page_size=PAGE_BYTES,
@@ -240,10 +144,11 @@ class RunDirectory:
             written.sha.hexdigest(),
             stage,
             round(monotonic() - started, 3),
+            round(time(), 3),
             details or {},
             list(vectors),
         )
-        self.write_json(_entry(path), asdict(part))
+        self._manifest.record(part)
         return part
 
     def parts(self, table: str) -> list[Part]:
@@ -252,23 +157,7 @@ class RunDirectory:
         Raises:
             ArdsError: an entry of the manifest is damaged, or names what is not in the run.
         """
-        return self._entries(f"{table}-part-")
-
-    def _entries(self, prefix: str) -> list[Part]:
-        names = [info.base_name for info in self._listed() if info.base_name.startswith(prefix)]
-        with ThreadPoolExecutor(THREADS) as pool:
-            return sorted(pool.map(lambda name: self._part(f"{MANIFEST}/{name}"), names), key=lambda part: part.path)
-
-    def _listed(self) -> list[pafs.FileInfo]:
-        """The files of the manifest's entries."""
-        selector = pafs.FileSelector((self.location / MANIFEST).path, allow_not_found=True)
-        infos = self.location.filesystem.get_file_info(selector)
-        return [info for info in infos if info.base_name.endswith(".json") and not info.base_name.startswith(".")]
-
-    def finish_times(self, parts: Sequence[Part]) -> list[float]:
-        """When each of some parts was finished, in seconds since 1970."""
-        times = {info.base_name: info.mtime_ns for info in self._listed()}
-        return [(times.get(posixpath.basename(_entry(part.path))) or 0) / 1e9 for part in parts]
+        return [part for part in self._manifest.table(table) if part.name.startswith("part-")]
 
     def part(self, path: str) -> Part | None:
         """The manifest entry of one file, or None where it is not finished.
@@ -276,16 +165,17 @@ class RunDirectory:
         Raises:
             ArdsError: the entry is damaged, or names what is not in the run.
         """
-        return self._part(_entry(path)) if self.exists(_entry(path)) else None
+        return self._manifest.part(path)
 
-    def _part(self, entry: str) -> Part:
-        content = self.read_json(entry)
-        if problem := entry_problem(content):
-            raise ArdsError(f"{self.url}/{entry}: damaged ({problem}); delete it and run the same command again")
-        path = content["path"]
-        if _entry(path) != entry or not PATHS.fullmatch(path):
-            raise ArdsError(f"{self.url}/{entry}: names {path}, which is not in the run; delete this entry")
-        return Part(**{key: content[key] for key in ENTRY})
+    def gather(self) -> list[Part]:
+        """Gather the manifest's entries of parts into one file for each table.
+
+        Only the driver may do so; workers may write other parts meanwhile.
+
+        Returns:
+            All finished files, by path; see `parts`.
+        """
+        return self._manifest.gather()
 
     @contextmanager
     def open_table(self, path: str) -> Iterator[pq.ParquetFile]:
@@ -338,33 +228,26 @@ class RunDirectory:
             return dataset.to_table(columns=list(columns))
 
     def discard(self, table: str, keep: str | None = None) -> None:
-        """Delete the files of a table that another fingerprint made."""
-        for part in self._entries(table):
-            if part.table == table and part.fingerprint != keep:
-                self.drop(part)
+        """Delete the files in a table's folder that another fingerprint made. Nobody may be at work on the table."""
+        paths = [part.path for part in self._manifest.table(table) if part.fingerprint != keep]
+        if paths:
+            self._manifest.discard(table, frozenset(paths))
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(self.delete, paths))
 
     def drop(self, part: Part) -> None:
         """Delete a finished file; its entry goes first."""
-        self.delete(_entry(part.path))
+        self._manifest.withdraw(part.path)
         self.delete(part.path)
 
     def finished(self) -> list[Part]:
         """All finished files, by path; see `parts`."""
-        return self._entries("")
+        return self._manifest.everything()
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every file of the run's tables and of the run's folder, by path; hidden ones too."""
-        sizes = {}
-        for folder in ("", *TABLES):
-            selector = pafs.FileSelector((self.location / folder).path.rstrip("/"), allow_not_found=True)
-            for info in self.location.filesystem.get_file_info(selector):
-                if info.type == pafs.FileType.File:
-                    sizes[posixpath.join(folder, info.base_name)] = info.size
-        return sizes
-
-    def entry_counts(self) -> Counter[str]:
-        """How many finished files of each stage the manifest names."""
-        return Counter(stage_of(info.base_name.replace("-", "/")) for info in self._listed())
+        files = {path: info for path, info in self.list("").items() if info.type == pafs.FileType.File}
+        return {path: info.size for path, info in (files | self.walk(FOLDERS)).items()}
 
     def sweep(self) -> list[tuple[Part, str]]:
         """Delete what writers left that were killed: temporary files, and parts that the manifest does not name.
@@ -379,39 +262,35 @@ class RunDirectory:
             SettingsError: a folder of the run leads out of it by a link.
         """
         self._refuse_links()
-        sizes, finished = self.sizes(), self.finished()
+        sizes, finished = self.sizes(), self._manifest.gather(alone=True)
         for path in sizes.keys() - {part.path for part in finished}:
-            if path.endswith(".parquet") and path.split("/")[0] in TABLES:
+            if path.endswith(".parquet") and path.split("/")[0] in FOLDERS:
                 self.delete(path)
         if self.location.is_local:
-            for folder in ("", MANIFEST, *TABLES):
-                path = (self.location / folder).path
-                for name in os.listdir(path) if os.path.isdir(path) else ():
-                    if TEMPORARY.search(name):
+            for folder in ("", MANIFEST, *FOLDERS):
+                for path, _, names in os.walk((self.location / folder).path):
+                    for name in filter(TEMPORARY.search, names):
                         os.unlink(os.path.join(path, name))
+                    if not folder:
+                        break
         return [(part, problem) for part in finished if (problem := part.size_problem(sizes.get(part.path)))]
 
     def _refuse_links(self) -> None:
         """Refuse folders of the run that are links: what lies where they lead would be taken for the run's."""
-        for folder in (MANIFEST, *TABLES):
-            path = (self.location / folder).path
-            if self.location.is_local and os.path.islink(path):
-                raise SettingsError(
-                    f"{path}: a symbolic link; put the folder itself there, or name another output for the run"
-                )
-
-    def delete(self, path: str) -> None:
-        if self.exists(path):
-            self.location.filesystem.delete_file((self.location / path).path)
+        if not self.location.is_local:
+            return
+        for folder in (MANIFEST, *FOLDERS):
+            top = (self.location / folder).path
+            for path in [top, *(os.path.join(parent, name) for parent, names, _ in os.walk(top) for name in names)]:
+                if os.path.islink(path):
+                    raise SettingsError(
+                        f"{path}: a symbolic link; put the folder itself there, or name another output for the run"
+                    )
 
     def clear(self) -> None:
         """Delete the run's tables and files but the run file, and nothing else."""
-        for folder in (MANIFEST, *TABLES):
+        for folder in (MANIFEST, *FOLDERS):
             if self.exists(folder):
                 self.location.filesystem.delete_dir((self.location / folder).path)
         for name in FILES:
             self.delete(name)
-
-
-def _entry(path: str) -> str:
-    return f"{MANIFEST}/{path.replace('/', '-').rsplit('.', 1)[0]}.json"

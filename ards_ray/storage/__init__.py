@@ -1,1 +1,1 @@
-"""Storage: files by path or URL, calls that are tried again, and files that only one process replaces."""
+"""Storage: files by path or URL, calls that are tried again, and files that one process replaces at a time."""

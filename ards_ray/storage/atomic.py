@@ -13,9 +13,9 @@ TEMPORARY = re.compile(r"^\..*\.[0-9a-f]{32}$")
 
 @contextmanager
 def whole_file(path: str) -> Iterator[BinaryIO]:
-    """A file to be written, and read back, that takes its place when the block ends well: synced, then renamed.
+    """Open a temporary file for writing and reading; sync it and rename it to its place when the block ends well.
 
-    Its folder is made.
+    The folder is made if it does not exist.
     """
     folder, name = os.path.split(path)
     _make_folder(folder)
@@ -33,7 +33,7 @@ def whole_file(path: str) -> Iterator[BinaryIO]:
 
 
 def _make_folder(folder: str) -> None:
-    """Make a folder and those above it, so that they outlast the machine's power."""
+    """Make a folder and its parents, synced so that they survive a power failure."""
     if os.path.isdir(folder):
         return
     above = os.path.dirname(folder)

@@ -1,4 +1,4 @@
-"""A small file that processes replace only while it is what they have read: compare and swap."""
+"""A small file that a process replaces only if it still holds what the process read: compare and swap."""
 
 import os
 from abc import ABC, abstractmethod
@@ -29,25 +29,25 @@ class Replaced(Exception):
 
 @dataclass(frozen=True)
 class Content:
-    """What the file held, and the mark by which its store knows this very content again."""
+    """What the file held, and the mark by which its store identifies this content."""
 
     content: bytes
     mark: Any
 
 
 class ExclusiveFile(ABC):
-    """A file that is replaced, or made, only if nobody did since it was read."""
+    """A file that is replaced or created only if no other process did so since it was read."""
 
     @abstractmethod
     def read(self) -> Content | None:
-        """The file, None where there is none."""
+        """Read the file; None if it does not exist."""
 
     @abstractmethod
     def replace(self, before: Content | None, content: bytes) -> Content:
         """Write the file.
 
         Args:
-            before: What was read of it; None makes it.
+            before: What was read; None creates the file.
             content: The new content.
 
         Raises:
@@ -61,7 +61,7 @@ class ExclusiveFile(ABC):
 
 
 class LocalFile(ExclusiveFile):
-    """A file on a filesystem that has locks. It appears whole or not at all."""
+    """A file on a filesystem with locks. It appears whole or not at all."""
 
     def __init__(self, path: str):
         self._path = path
@@ -97,7 +97,7 @@ class LocalFile(ExclusiveFile):
 
 
 class ObjectFile(ExclusiveFile):
-    """An object of S3, Google or Azure storage, put on condition."""
+    """An object of S3, Google or Azure storage, written by conditional put."""
 
     def __init__(self, location: Location, name: str):
         parts = urlsplit(location.url)
@@ -163,7 +163,7 @@ def _s3_options(location: Location, parts: SplitResult) -> dict[str, Any]:
 
 
 class PlainFile(ExclusiveFile):
-    """A file of another storage, which has no way to replace on condition: looked at just before it is written."""
+    """A file of another storage, which cannot replace on condition: it is read just before it is written."""
 
     def __init__(self, location: Location):
         self._location = location
@@ -186,7 +186,7 @@ class PlainFile(ExclusiveFile):
 
 
 def exclusive_file(location: Location, name: str) -> ExclusiveFile:
-    """The file of a name in a folder."""
+    """Return the file of this name in a folder."""
     if location.is_local:
         return LocalFile(os.path.join(location.path, name))
     if urlsplit(location.url).scheme in _STORES:

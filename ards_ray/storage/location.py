@@ -15,7 +15,7 @@ from ards_ray.storage.retries import FSSpecHandler, RetryingHandler, retried
 
 @dataclass(frozen=True)
 class Location:
-    """A file or folder on a filesystem. Calls of a remote one are tried again when they fail for a moment."""
+    """A file or folder on a filesystem. Calls of a remote filesystem are retried after transient errors."""
 
     filesystem: pafs.FileSystem
     path: str
@@ -39,7 +39,7 @@ class Location:
             return stream.read()
 
     def open_bytes(self) -> pa.NativeFile:
-        """The file for reads here and there; a local one is mapped into memory."""
+        """Open the file for random reads; a local file is mapped into memory."""
         return pa.memory_map(self.path) if self.is_local else self.filesystem.open_input_file(self.path)
 
     def write(self, content: bytes | mmap.mmap) -> None:

@@ -22,25 +22,39 @@ class Outcome:
     text: str
 
 
-@pytest.fixture(scope="session")
-def command(local_ray: None) -> Callable[..., Outcome]:
+def run_select(*arguments: object) -> Outcome:
     """The command `select` in this process, with what is named and nothing else."""
     from ards_ray.cli import main
 
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed):
+        try:
+            code = main(["select", *map(str, arguments)])
+        except SystemExit as error:
+            code = int(error.code or 0)
+    return Outcome(code, " ".join(printed.getvalue().split()))
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Outcome]:
+    """The command `select`, its work done by a loop in this process: what it promises is the same as on Ray."""
+    from ards_ray.signals.loop import loop_workers
+
     def run(*arguments: object) -> Outcome:
-        printed = io.StringIO()
-        with redirect_stdout(printed), redirect_stderr(printed):
-            try:
-                code = main(["select", *map(str, arguments)])
-            except SystemExit as error:
-                code = int(error.code or 0)
-        return Outcome(code, " ".join(printed.getvalue().split()))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ards_ray.cluster.workers.ray_workers", loop_workers)
+            return run_select(*arguments)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def job(command, demo_inputs) -> Callable[..., Outcome]:
+def ray_command(local_ray: None) -> Callable[..., Outcome]:
+    """The command `select` on Ray."""
+    return run_select
+
+
+def on_the_demo(command: Callable[..., Outcome], demo_inputs: Any) -> Callable[..., Outcome]:
     """The command on the demo's inputs, unless others are named, with small subgroups."""
 
     def run(output: object, *arguments: object, settings: Sequence[str] = ()) -> Outcome:
@@ -54,7 +68,19 @@ def job(command, demo_inputs) -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
-def finished(job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def job(command: Callable[..., Outcome], demo_inputs: Any) -> Callable[..., Outcome]:
+    """See `on_the_demo`; by a loop."""
+    return on_the_demo(command, demo_inputs)
+
+
+@pytest.fixture(scope="session")
+def ray_job(ray_command: Callable[..., Outcome], demo_inputs: Any) -> Callable[..., Outcome]:
+    """See `on_the_demo`; on Ray."""
+    return on_the_demo(ray_command, demo_inputs)
+
+
+@pytest.fixture(scope="session")
+def finished(job: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the demo's 140 conversations; to be copied, not changed."""
     run = tmp_path_factory.mktemp("finished") / "run"
     outcome = job(run)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tables import read_summary, read_table, times
+from tables import read_signals, read_summary, read_table, times
 
 LIMITS = ("limits.pixels=150000", "limits.positions=400")
 LEFT_FOLDER = "image path leaves the image folder"
@@ -122,10 +122,10 @@ def inputs(demo_inputs: Any, tmp_path_factory: pytest.TempPathFactory) -> Inputs
 
 
 @pytest.fixture(scope="module")
-def stopped(job: Any, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def stopped(ray_job: Any, inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """The run that ended because too many conversations failed, and what it said."""
     run = tmp_path_factory.mktemp("stopped") / "run"
-    return run, job(run, "--corpus", inputs.corpus, "--images", inputs.images, settings=LIMITS)
+    return run, ray_job(run, "--corpus", inputs.corpus, "--images", inputs.images, settings=LIMITS)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def stopped_run(stopped: tuple[Path, Any], tmp_path: Path) -> Path:
 def test_each_bad_conversation_is_one_failed_row_with_its_reason(stopped: tuple[Path, Any], inputs: Inputs) -> None:
     """A wrong reason sends whoever mends the corpus the wrong way; a good row that fails is lost from the mixture."""
     run, _ = stopped
-    signals = {entry["row"]: entry for entry in read_table(run, "signals").to_pylist()}
+    signals = {entry["row"]: entry for entry in read_signals(run).to_pylist()}
     corpus = json.loads(inputs.corpus.read_text())
     assert list(signals) == list(range(len(corpus)))
     found = {row: (entry["error"] or "").split(": ")[0] or None for row, entry in signals.items()}
@@ -157,13 +157,13 @@ def test_each_bad_conversation_is_one_failed_row_with_its_reason(stopped: tuple[
 def test_failures_name_the_image(stopped: tuple[Path, Any], inputs: Inputs) -> None:
     """Without its name, nobody finds the broken one among a million files."""
     run, _ = stopped
-    signals = read_table(run, "signals").to_pylist()
+    signals = read_signals(run).to_pylist()
     conversations = read_table(run, "conversations").to_pylist()
     for conversation, signal in zip(conversations, signals, strict=True):
         if signal["error"] and signal["error"].startswith(
             ("image not", "image is too", "image is empty", "image cannot")
         ):
-            assert conversation["image"] in signal["error"]
+            assert conversation["images"][0] in signal["error"]
 
 
 def test_too_many_failures_end_the_job_and_keep_everything(stopped: tuple[Path, Any], inputs: Inputs) -> None:
@@ -178,8 +178,7 @@ def test_too_many_failures_end_the_job_and_keep_everything(stopped: tuple[Path, 
     assert f"{len(reasons)} of {total} conversations failed" in outcome.text
     for word in ("limits.failed_fraction (0.05)", "failures.jsonl", "--retry-failed"):
         assert word in outcome.text
-    assert not (run / "mixture.json").exists()
-    assert not (run / "summary.json").exists()
+    assert not (run / "methods").exists()
 
 
 def test_a_higher_limit_scores_nothing_twice(stopped_run: Path, job: Any, inputs: Inputs) -> None:
@@ -195,10 +194,22 @@ def test_a_higher_limit_scores_nothing_twice(stopped_run: Path, job: Any, inputs
     assert (summary["failed"], summary["scored"], summary["conversations"]) == (failed, total - failed, total)
     assert sum(summary["failures"].values()) == failed
     corpus = json.loads(inputs.corpus.read_text())
-    mixture = json.loads((stopped_run / "mixture.json").read_text())
+    mixture = json.loads((stopped_run / "methods/ards/mixture.json").read_text())
     assert len(mixture) == summary["selected"] == int(0.3 * total)
     bad = [corpus[row] for row, reason in inputs.reasons.items() if reason]
     assert not [record for record in mixture if record in bad]
+
+
+def test_a_method_without_signals_has_no_failures_and_keeps_those_of_others(
+    stopped_run: Path, job: Any, inputs: Inputs
+) -> None:
+    """What cannot be scored can be drawn; and a random baseline must not empty the list of what is to be mended."""
+    before = (stopped_run / "failures.jsonl").read_bytes()
+    named = ("--corpus", inputs.corpus, "--images", inputs.images, "--method", "random")
+    outcome = job(stopped_run, *named, settings=LIMITS)
+    assert outcome.code == 0, outcome.text
+    assert (stopped_run / "failures.jsonl").read_bytes() == before
+    assert read_summary(stopped_run, "random")["failed"] == 0
 
 
 def test_a_mended_image_is_scored_alone(stopped_run: Path, job: Any, inputs: Inputs, tmp_path: Path) -> None:
@@ -206,13 +217,13 @@ def test_a_mended_image_is_scored_alone(stopped_run: Path, job: Any, inputs: Inp
     images = tmp_path / "images"
     shutil.copytree(inputs.images, images, symlinks=True)
     Image.linear_gradient("L").save(images / "missing.png")
-    before = read_table(stopped_run, "signals").to_pylist()
+    before = read_signals(stopped_run).to_pylist()
     named = ("--corpus", inputs.corpus, "--images", images)
     settings = (*LIMITS, "limits.failed_fraction=0.6")
     outcome = job(stopped_run, *named, "--retry-failed", settings=settings)
     assert outcome.code == 0, outcome.text
     (mended,) = [row for row, entry in enumerate(before) if entry["error"] == "image not found: missing.png"]
-    after = read_table(stopped_run, "signals").to_pylist()
+    after = read_signals(stopped_run).to_pylist()
     assert after[mended]["status"] == "ok"
     assert after[mended]["corruption"] == "noise"
     assert [entry for entry in after if entry["row"] != mended] == [e for e in before if e["row"] != mended]
@@ -224,13 +235,13 @@ def test_a_mended_image_is_scored_alone(stopped_run: Path, job: Any, inputs: Inp
 
 def test_links_that_are_followed_after_all(stopped_run: Path, job: Any, inputs: Inputs) -> None:
     """One learns from the failures that a linked folder is refused, and wants those rows scored and no others."""
-    before = read_table(stopped_run, "signals").to_pylist()
+    before = read_signals(stopped_run).to_pylist()
     settings = (*LIMITS, "limits.failed_fraction=0.6", "corpus.links=follow")
     named = ("--corpus", inputs.corpus, "--images", inputs.images)
     outcome = job(stopped_run, *named, "--retry-failed", settings=settings)
     assert outcome.code == 0, outcome.text
     (linked,) = [row for row, entry in enumerate(before) if "corpus.links=follow" in (entry["error"] or "")]
-    after = read_table(stopped_run, "signals").to_pylist()
+    after = read_signals(stopped_run).to_pylist()
     assert after[linked]["status"] == "ok"
     assert [entry for entry in after if entry["row"] != linked] == [e for e in before if e["row"] != linked]
 
@@ -293,6 +304,13 @@ WRONG_SETTINGS = {
     "budget of one and a half": (given("--budget", "1.5"), "a whole number of conversations from 1, got 1.5"),
     "budget of words": (given("--budget", "half"), "budget"),
     "unknown setting": (given("--set", "subgroups.size=3"), "subgroups.size"),
+    "unknown method": (
+        given("--method", "ards,radnom"),
+        "no method 'radnom'; there are ards, balanced, choice-first, full, like, random, stratified",
+    ),
+    "a method twice": (given("--method", "random,random"), "methods: random stands there twice"),
+    "like without a mixture": (given("--method", "like"), "like.run: not stated; give --like RUN/METHOD"),
+    "like a run that is none": (given("--method", "like", "--like", "FOLDER/none/ards"), "none is no run"),
     "no value": (given("--set", "seed"), "--set seed: write it as section.key=value"),
 }
 
@@ -308,6 +326,14 @@ def test_a_wrong_setting_ends_the_job_before_any_work(case: str, job: Any, demo_
     assert message in outcome.text
     assert "Traceback" not in outcome.text
     assert not (run / "signals").exists()
+
+
+def test_a_corpus_in_which_nothing_can_be_corrupted_is_refused_by_ards_alone(command: Any, tmp_path: Path) -> None:
+    """Whoever wants a random mixture of plain text would be told of attacks that it does not need."""
+    (tmp_path / "corpus.json").write_text(TEXT_ONLY)
+    outcome = command("--corpus", tmp_path / "corpus.json", "--output", tmp_path / "run", "--method", "random")
+    assert outcome.code == 0, outcome.text
+    assert read_summary(tmp_path / "run", "random")["selected"] == 6
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(job: Any, tmp_path: Path) -> None:
@@ -332,16 +358,25 @@ def cut_weights(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_weights", "message"),
-    [(drop_tensor, "the checkpoint has no weights for"), (cut_weights, "the weights cannot be loaded")],
+    ("break_weights", "message", "workers"),
+    [
+        (drop_tensor, "the checkpoint has no weights for", "ray_job"),
+        (cut_weights, "the weights cannot be loaded", "job"),
+    ],
     ids=["missing tensor", "cut off"],
 )
 def test_weights_that_do_not_load_end_the_job(
-    break_weights: Callable[[Path], None], message: str, job: Any, demo_inputs: Any, tmp_path: Path
+    break_weights: Callable[[Path], None],
+    message: str,
+    workers: str,
+    request: pytest.FixtureRequest,
+    demo_inputs: Any,
+    tmp_path: Path,
 ) -> None:
     """Random numbers in place of missing weights would score as if nothing was wrong; workers that restart for ever
     would never tell."""
-    outcome = job(tmp_path / "run", *other_model(break_weights)(tmp_path, demo_inputs))
+    run = request.getfixturevalue(workers)
+    outcome = run(tmp_path / "run", *other_model(break_weights)(tmp_path, demo_inputs))
     assert outcome.code == 2, outcome.text
     assert outcome.text.count("error: ") == 1
     assert message in outcome.text

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Tables begin with a space.
-OURS = re.compile(r"( .*|(conversations|signals|clusters|subgroups|scores|mixture|Chosen|Mixture): .*)?")
+OURS = re.compile(r"( .*|(conversations|signals|clusters|subgroups|scores|ards|Chosen by ards|Mixture): .*)?")
 
 
 def run_script(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -22,7 +22,7 @@ def test_the_demo_needs_nothing(tmp_path: Path) -> None:
     """`python jobs/select.py`, nothing else: whoever's first try fails does not try again."""
     ended = run_script(folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    mixture = tmp_path / "runs" / "demo" / "mixture.json"
+    mixture = tmp_path / "runs" / "demo" / "methods" / "ards" / "mixture.json"
     assert f"Mixture: {mixture}\n" in ended.stdout
     # Nothing of Ray's or another library's, which its reader could do nothing about.
     assert ended.stderr == ""
@@ -36,5 +36,13 @@ def test_the_script_explains_itself(tmp_path: Path) -> None:
     """Settings that are not in the help do not exist for whoever needs them."""
     ended = run_script("--help", folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    for word in ("--corpus", "--plan", "--retry-failed", "subgroups.members", "attacks.noise_step", "built-in demo"):
+    for word in (
+        "--corpus",
+        "--method",
+        "--plan",
+        "--retry-failed",
+        "subgroups.members",
+        "attacks.noise_step",
+        "built-in demo",
+    ):
         assert word in ended.stdout

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ from evaluation_brute_force import brute_force
 from PIL import Image
 
 from ards_ray.cli import main
-from ards_ray.cluster import asking
-from ards_ray.evaluation.respondent import Reply
+from ards_ray.cluster.replicas import RayReplicas
+from ards_ray.evaluation.queue import Lane
 from ards_ray.run.directory import RunDirectory
 
 Command = Callable[..., tuple[int, str]]
@@ -123,18 +125,18 @@ def test_the_table_of_answers(evaluated: Path) -> None:
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, waves: int) -> None:
     """Break off after so many waves whose answers were stored."""
-    take = asking._take
-    taken = 0
+    record = Lane.record
+    recorded = 0
 
-    def stopping(sent: Any, replies: list[Reply], store: Any) -> int:
-        nonlocal taken
-        taken += 1
-        count = take(sent, replies, store)
-        if taken == waves:
+    def stopping(self: Lane, *arguments: Any) -> int:
+        nonlocal recorded
+        recorded += 1
+        count = record(self, *arguments)
+        if recorded == waves:
             raise KeyboardInterrupt
         return count
 
-    monkeypatch.setattr(asking, "_take", stopping)
+    monkeypatch.setattr(Lane, "record", stopping)
 
 
 def test_answered_requests_are_not_asked_again(
@@ -162,13 +164,11 @@ def test_a_finished_evaluation_asks_nothing(
 ) -> None:
     """Another matcher, fewer columns: computed from what is known. A changed picture is looked at again."""
     output = Path(shutil.copytree(evaluated, tmp_path / "run"))
-    asked = []
-    monkeypatch.setattr(asking._Holder, "start", asked.append)
+    monkeypatch.setattr(RayReplicas, "ask", lambda *_: pytest.fail("a question was asked again"))
     assert evaluate(*arguments, "--output", output, "--attacks", "clean,symbol")[0] == 0
     found = results_of(output)["plain"]
     assert (found["clean"], found["permutation"]) == (results_of(evaluated)["plain"]["clean"], None)
     assert (found["requests"], found["average"]) == (2 * results_of(evaluated)["plain"]["questions"], None)
-    assert asked == []
 
 
 def test_an_evaluation_is_repeated_from_its_settings(
@@ -176,13 +176,75 @@ def test_an_evaluation_is_repeated_from_its_settings(
 ) -> None:
     """Without them nobody knows how a table was made; the run has them all, as they were used."""
     output = Path(shutil.copytree(evaluated, tmp_path / "run"))
-    monkeypatch.setattr(asking._Holder, "start", lambda self: pytest.fail("a question was asked again"))
+    monkeypatch.setattr(RayReplicas, "ask", lambda *_: pytest.fail("a question was asked again"))
     code, text = evaluate("--config", output / "config.yaml", "--output", output)
     assert code == 0, text
     assert results_of(output) == results_of(evaluated)
     before, after = ((run / "config.yaml").read_text() for run in (evaluated, output))
     assert after == before.replace(str(evaluated), str(output))
     assert {"device: cpu", "dtype: float32"} <= set(after.splitlines())
+
+
+RESULTS = ("answers.parquet", "not_evaluated.jsonl", "results.json", "results.md")
+
+
+def test_a_finished_evaluation_is_not_written_again(
+    evaluate: Command, arguments: list[object], evaluated: Path, tmp_path: Path
+) -> None:
+    """Whatever watches the files of a run would take results of last year for those of today."""
+    output = Path(shutil.copytree(evaluated, tmp_path / "run"))
+    assert evaluate(*arguments, "--output", output)[0] == 0
+    files = [file for file in output.rglob("*") if file.is_file()]
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+    assert {output / name for name in (*RESULTS, "run.json", "config.yaml")} <= before.keys()
+    code, text = evaluate(*arguments, "--output", output)
+    assert code == 0, text
+    assert "Nothing to do: this run is finished." in text
+    assert "SA+PA" in text
+    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files} == before
+    assert "Nothing to do" not in evaluate(*arguments, "--output", output, "--matching", "lenient")[1]
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_lost_results_are_written_again(
+    evaluate: Command, arguments: list[object], evaluated: Path, tmp_path: Path, name: str
+) -> None:
+    """A finished run would for ever lack a file that someone deleted, or have another one in its place."""
+    output = Path(shutil.copytree(evaluated, tmp_path / "run"))
+    (output / name).unlink()
+    code, text = evaluate(*arguments, "--output", output)
+    assert code == 0, text
+    assert "Nothing to do" not in text
+    assert (output / name).read_bytes() == (evaluated / name).read_bytes()
+    assert main(["verify", str(output)]) == 0
+
+
+EVALUATE = """
+import sys
+sys.modules["ray"] = None  # An import of it fails.
+from ards_ray import EvaluationSettings, evaluate
+from ards_ray.evaluation.loop import loop_workers
+model, benchmark, images, output = sys.argv[1:]
+settings = EvaluationSettings(model=model, benchmarks={"plain": benchmark}, images={"plain": images}, output=output)
+for worked in (True, False):
+    evaluated = evaluate(settings, open_workers=loop_workers)
+    (result,) = evaluated.results
+    assert (evaluated.run, evaluated.worked) == (output, worked)
+    assert (result.benchmark, result.metrics.questions, list(result.not_evaluated)) == ("plain", 24, [])
+    assert result.metrics.accuracy["clean"] >= 90
+"""
+
+
+def test_a_loop_has_the_same_results_without_ray(
+    evaluated: Path, answering: Any, questions: Path, tmp_path: Path
+) -> None:
+    """In a notebook one would get other numbers than on the cluster, or a Ray that one does not want."""
+    named = [str(path) for path in (answering.model, questions, answering.images, tmp_path / "loop")]
+    done = subprocess.run([sys.executable, "-c", EVALUATE, *named], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    for name in RESULTS:
+        assert (tmp_path / "loop" / name).read_bytes() == (evaluated / name).read_bytes(), name
 
 
 def test_changed_pictures_are_asked_about_again(

@@ -42,4 +42,4 @@ def test_a_node_that_joins_without_the_images_ends_the_job(
     assert f"node {SECOND_ADDRESS} (" in done.stdout
     assert f"the image folder {demo_inputs.images} lacks " in done.stdout
     assert "run the same command again" in done.stdout
-    assert not list((tmp_path / "run" / "signals").glob("*.parquet"))
+    assert not list((tmp_path / "run" / "signals").rglob("*.parquet"))

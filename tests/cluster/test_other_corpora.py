@@ -9,10 +9,11 @@ import naive
 import numpy as np
 import pytest
 from PIL import Image
-from tables import read_summary, read_table, times, vectors_in
+from tables import read_signals, read_summary, read_table, times, vectors_in
 
 # A vector is computed in single precision, whose sums in another order differ by some units in the last place, and
 # stored in half precision, where such a difference may round a number to its neighbour: 2^-10 of it, at most.
+MIXTURE = "methods/ards/mixture.json"
 HALVES = {"rtol": 2**-10, "atol": 1e-5}
 SINGLE = 2**-24
 
@@ -43,22 +44,19 @@ def test_scores_are_those_of_the_run_that_the_subgroups_come_from(
         "--subgroups", source, "--corpus", corpus, "--images", demo_inputs.images, "--output", tmp_path / "run"
     )
     assert outcome.code == 0, outcome.text
-    before = {row["row"]: row for row in read_table(source, "information").to_pylist()}
-    after = read_table(tmp_path / "run", "information").to_pylist()
+    before = {row["row"]: row for row in read_table(source, "methods/ards/ranking").to_pylist()}
+    after = read_table(tmp_path / "run", "methods/ards/ranking").to_pylist()
     assert len(after) == 40
     tolerances = score_tolerances(source, tmp_path / "run", centred=kind == "centred")
     for row, tolerance in zip(after, tolerances, strict=True):
         expected = before[row["row"] + 50]
         assert abs(row["score"] - expected["score"]) <= tolerance
-        assert row["subgroup"] == expected["subgroup"]
-        assert not row["member"]
-    signals = read_table(tmp_path / "run", "signals")
+        assert row["group"] == expected["group"]
+        assert row["eligible"]
     # One clean pass: nothing is corrupted.
-    assert signals["corruption"].null_count == signals["corrupted_loss"].null_count == 40
-    assert (
-        len(json.loads((tmp_path / "run" / "mixture.json").read_text())) == read_summary(tmp_path / "run")["selected"]
-    )
-    assert read_summary(tmp_path / "run")["selected"] == 12
+    assert {path.name for path in (tmp_path / "run" / "signals").iterdir()} == {"clean", "vectors"}
+    mixture = json.loads((tmp_path / "run" / "methods/ards/mixture.json").read_text())
+    assert len(mixture) == read_summary(tmp_path / "run")["selected"] == 12
     before_times = times(tmp_path / "run")
     again = command(
         "--subgroups", source, "--corpus", corpus, "--images", demo_inputs.images, "--output", tmp_path / "run"
@@ -75,7 +73,7 @@ def score_tolerances(source: Path, run: Path, centred: bool) -> np.ndarray:
     they are stored in both runs. Computing one in single precision adds at most one rounding for each of the d numbers
     of the vector and a few more; centring divides by the squared distance to the centre, and so do they.
     """
-    old, new = (vectors_in(read_table(path, "signals")["vector"]) for path in (source, run))
+    old, new = (vectors_in(read_table(path, "signals/vectors")["vector"]) for path in (source, run))
     np.testing.assert_allclose(new, old[50:90], **HALVES)
     center = naive.units(old).mean(axis=0) if centred else np.zeros(old.shape[1])
     old, new = (naive.units(vectors) - center for vectors in (old[50:90], new))
@@ -103,7 +101,7 @@ def test_another_proxy_or_other_vectors_are_refused(
 
 
 def test_of_a_corpus_that_grew_only_what_is_new_is_scored(
-    job: Any, finished: Path, demo_inputs: Any, tmp_path: Path
+    job: Any, ray_job: Any, finished: Path, demo_inputs: Any, tmp_path: Path
 ) -> None:
     """Corpora grow by a tenth each month; scoring them anew each month costs ten times as much."""
     records = json.loads(demo_inputs.corpus.read_text())
@@ -113,19 +111,19 @@ def test_of_a_corpus_that_grew_only_what_is_new_is_scored(
     corpus = write_corpus(tmp_path / "known.json", [{**record, "id": f"other-{record['id']}"} for record in known])
     first = job(tmp_path / "first", "--corpus", corpus, "--images", images)
     assert first.code == 0, first.text
-    outcome = job(tmp_path / "grown", "--reuse", tmp_path / "first")
+    outcome = ray_job(tmp_path / "grown", "--reuse", tmp_path / "first")
     assert outcome.code == 0, outcome.text
     summary = read_summary(tmp_path / "grown")
-    computed = summary["conversations"] - summary["taken"]
+    computed = summary["conversations"] - summary["reused"]
     assert computed <= 0.12 * summary["conversations"]
-    assert f"the scores of {summary['taken']:,} conversations were taken over" in outcome.text
-    found, wanted = read_table(tmp_path / "grown", "signals"), read_table(finished, "signals")
+    assert f"the scores of {summary['reused']:,} conversations were taken over" in outcome.text
+    found, wanted = read_signals(tmp_path / "grown"), read_signals(finished)
     for name in ("row", "status", "content", "corruption", "target_tokens", "sequence_length", "clean_correct"):
         assert found[name].equals(wanted[name]), name
     for name in ("clean_loss", "corrupted_loss"):
         pairs = zip(found[name].to_pylist(), wanted[name].to_pylist(), strict=True)
         assert all(a == (b if b is None else pytest.approx(b, rel=1e-5)) for a, b in pairs), name
-    assert (tmp_path / "grown" / "mixture.json").read_bytes() == (finished / "mixture.json").read_bytes()
+    assert (tmp_path / "grown" / MIXTURE).read_bytes() == (finished / MIXTURE).read_bytes()
 
 
 def test_a_changed_picture_or_text_is_new(job: Any, finished: Path, demo_inputs: Any, tmp_path: Path) -> None:
@@ -140,15 +138,29 @@ def test_a_changed_picture_or_text_is_new(job: Any, finished: Path, demo_inputs:
     corpus = write_corpus(tmp_path / "corpus.json", records)
     outcome = job(tmp_path / "run", "--corpus", corpus, "--images", images, "--reuse", finished)
     assert outcome.code == 0, outcome.text
-    before = read_table(finished, "signals")["content"].to_pylist()
-    after = read_table(tmp_path / "run", "signals")["content"].to_pylist()
+    before = read_table(finished, "signals/clean")["content"].to_pylist()
+    after = read_table(tmp_path / "run", "signals/clean")["content"].to_pylist()
     assert {row for row in range(140) if before[row] != after[row]} == touched | {text}
-    assert read_summary(tmp_path / "run")["taken"] == 140 - len(touched) - 1
+    assert read_summary(tmp_path / "run")["reused"] == 140 - len(touched) - 1
 
 
 def test_signals_with_other_settings_are_not_taken(job: Any, finished: Path, tmp_path: Path) -> None:
-    """Losses under another corruption are other losses."""
+    """Losses under another corruption are other losses, and losses of shortened conversations are none of theirs."""
     outcome = job(tmp_path / "run", "--reuse", finished, settings=["attacks.noise_step=100"])
+    assert outcome.code == 0, outcome.text
+    assert f"{finished}: clean, vectors are taken over; corrupted are computed." in outcome.text
+    before, after = read_signals(finished), read_signals(tmp_path / "run")
+    for name in ("clean_loss", "vector", "corruption"):
+        assert before[name].equals(after[name]), name
+    for name, reason in (("noise", "another strength"), ("symbol+permutation", "the same")):
+        pairs = [
+            (was["corrupted_loss"], now["corrupted_loss"])
+            for was, now in zip(before.to_pylist(), after.to_pylist(), strict=True)
+            if was["corruption"] == name
+        ]
+        changed = sum(was != pytest.approx(now, rel=1e-5) for was, now in pairs)
+        assert (changed > len(pairs) / 2) if name == "noise" else not changed, reason
+    outcome = job(tmp_path / "other", "--reuse", finished, settings=["limits.positions=100"])
     assert outcome.code == 2
-    assert "attacks.noise_step: 100, was 300" in outcome.text
-    assert not (tmp_path / "run" / "signals").exists()
+    assert "limits.positions: 100, was 2048" in outcome.text
+    assert not (tmp_path / "other" / "signals").exists()

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tables import read_summary, read_table, times
+from tables import SIGNALS, read_signals, read_summary, read_table, remove_entry, times
 
 EMBEDDED = 30
 PATHS = 30
@@ -47,12 +47,12 @@ def parquet_run(job: Any, records: Any, demo_inputs: Any, tmp_path_factory: pyte
     pq.write_table(pa.Table.from_pylist(rows), run.paths)
     outcome = job(run.output, "--corpus", run.embedded, run.paths)
     assert outcome.code == 0, outcome.text
-    assert f"Mixture: {run.output}/mixture" in outcome.text
+    assert f"Mixture: {run.output}/methods/ards/mixture" in outcome.text
     return run
 
 
 def selected_rows(output: Path) -> list[int]:
-    return [entry["row"] for entry in read_table(output, "information").to_pylist() if entry["selected"]]
+    return [entry["row"] for entry in read_table(output, "methods/ards/ranking").to_pylist() if entry["selected"]]
 
 
 def test_a_parquet_mixture_holds_the_original_rows(parquet_run: ParquetRun) -> None:
@@ -65,16 +65,16 @@ def test_a_parquet_mixture_holds_the_original_rows(parquet_run: ParquetRun) -> N
         rows = [row - first for row in selected if first <= row < first + table.num_rows]
         first += table.num_rows
         assert rows
-        part = pq.read_table(parquet_run.output / "mixture" / f"part-{number:05d}.parquet")
+        part = pq.read_table(parquet_run.output / "methods/ards/mixture" / f"part-{number:05d}.parquet")
         assert part.schema.equals(table.schema, check_metadata=True)
         assert part.equals(table.take(rows))
-    assert not (parquet_run.output / "mixture.json").exists()
+    assert not (parquet_run.output / "methods/ards/mixture.json").exists()
 
 
 def test_embedded_images_are_scored_as_files_are(parquet_run: ParquetRun, finished: Path) -> None:
     """The same picture in another wrapping must get the same noise, loss and score."""
-    ours = read_table(parquet_run.output, "signals").to_pylist()
-    files = read_table(finished, "signals").to_pylist()
+    ours = read_signals(parquet_run.output).to_pylist()
+    files = read_signals(finished).to_pylist()
     assert len(ours) == EMBEDDED + PATHS
     for left, right in zip(ours, files, strict=False):
         assert left["corruption"] == right["corruption"]
@@ -89,7 +89,7 @@ def test_embedded_images_have_names_and_no_bytes_in_the_records(parquet_run: Par
         has_image = "image" in records[row]
         embedded = row < EMBEDDED
         name = f"{parquet_run.embedded}#{row}" if embedded else records[row].get("image")
-        assert entry["image"] == (name if has_image else None)
+        assert entry["images"] == ([name] if has_image else [])
         assert entry["source"] == str(parquet_run.embedded if embedded else parquet_run.paths)
         record = json.loads(entry["record"])
         assert record["conversations"] == records[row]["conversations"]
@@ -111,8 +111,9 @@ def test_a_parquet_corpus_that_moved_can_still_be_scored(parquet_run: ParquetRun
     moved = tmp_path / "moved.parquet"
     parquet_run.embedded.rename(moved)
     try:
-        for name in ("signals/part-00000.parquet", "manifest/signals-part-00000.json"):
-            (parquet_run.output / name).unlink()
+        for name in SIGNALS:
+            (parquet_run.output / f"signals/{name}/part-00000.parquet").unlink()
+            remove_entry(parquet_run.output, f"signals/{name}/part-00000.parquet")
         outcome = job(parquet_run.output, "--corpus", moved, parquet_run.paths)
     finally:
         moved.rename(parquet_run.embedded)
@@ -136,5 +137,7 @@ def test_several_files_of_json_and_json_lines_with_the_run_at_a_url(
     assert [entry["source"] for entry in conversations] == [str(files[0])] * 20 + [str(files[1])] * 15 + [
         str(files[2])
     ] * 15
-    assert json.loads((output / "mixture.json").read_text()) == [records[row] for row in selected_rows(output)]
+    assert json.loads((output / "methods/ards/mixture.json").read_text()) == [
+        records[row] for row in selected_rows(output)
+    ]
     assert read_summary(output)["selected"] == 11

@@ -22,7 +22,8 @@ def test_submitted_job_selects_the_same_mixture(head: Nodes, finished: Path, tmp
     done = head.submit("--config", finished / "config.yaml", "--output", tmp_path / "run")
 
     assert done.returncode == 0, done.stdout
-    assert (tmp_path / "run" / "mixture.json").read_bytes() == (finished / "mixture.json").read_bytes()
+    mixture = "methods/ards/mixture.json"
+    assert (tmp_path / "run" / mixture).read_bytes() == (finished / mixture).read_bytes()
 
 
 def test_working_folder_of_the_job_is_the_code_alone(head: Nodes, tmp_path: Path) -> None:

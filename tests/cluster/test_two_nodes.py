@@ -43,7 +43,8 @@ def test_one_actor_on_each_gpu_and_the_same_mixture(
     done = two_nodes.submit(*options, "--output", tmp_path / "run")
 
     assert done.returncode == 0, done.stdout
-    assert (tmp_path / "run" / "mixture.json").read_bytes() == (finished / "mixture.json").read_bytes()
+    mixture = "methods/ards/mixture.json"
+    assert (tmp_path / "run" / mixture).read_bytes() == (finished / mixture).read_bytes()
     assert_one_on_each(two_nodes.actors("ProxyActor"))
 
 

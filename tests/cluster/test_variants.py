@@ -13,7 +13,7 @@ import naive
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tables import read_summary, read_table, times
+from tables import read_signals, read_summary, read_table, times
 
 CLUSTERS = 2
 MEMBERS = 3
@@ -22,11 +22,11 @@ TOTAL = 6 * CLUSTERS * MEMBERS
 
 
 def members_of(run: Path) -> list[dict[str, Any]]:
-    return pq.read_table(run / "subgroups" / "members.parquet").to_pylist()
+    return pq.read_table(run / "methods/ards/subgroups/members.parquet").to_pylist()
 
 
 def subgroups_of(run: Path) -> list[dict[str, Any]]:
-    return pq.read_table(run / "subgroups" / "subgroups.parquet").to_pylist()
+    return pq.read_table(run / "methods/ards/subgroups/subgroups.parquet").to_pylist()
 
 
 def recorded_subgroups(run: Path, conversations: naive.Conversations) -> list[naive.Subgroup]:
@@ -53,14 +53,14 @@ def assert_follows(run: Path, expected: list[naive.Subgroup], center: bool = Fal
     table = subgroups_of(run)
     np.testing.assert_allclose([entry["loss"] for entry in table], [item.loss for item in expected], rtol=1e-5)
     np.testing.assert_allclose([entry["weight"] for entry in table], [item.weight for item in expected], rtol=1e-5)
-    scores = read_table(run, "information")["score"].to_pylist()
+    scores = read_table(run, "methods/ards/ranking")["score"].to_pylist()
     # Single precision, and the distance to the centre taken from a difference.
     tolerance = 1e-4 if center else 1e-5
     np.testing.assert_allclose(scores, naive.scores(conversations, expected, **score), rtol=0, atol=tolerance)
     members = {int(conversations.rows[place]) for subgroup in expected for place in subgroup.members}
     selected = naive.chosen_rows(run, int(0.3 * len(conversations.corpus)), members)
-    information = read_table(run, "information").to_pylist()
-    assert {entry["row"] for entry in information if entry["selected"]} == selected
+    ranking = read_table(run, "methods/ards/ranking").to_pylist()
+    assert {entry["row"] for entry in ranking if entry["selected"]} == selected
 
 
 @dataclass
@@ -98,7 +98,7 @@ def test_without_clusters_the_largest_gaps_of_the_corpus(variant: Variant) -> No
     (subgroup,) = subgroups_of(run)
     assert (subgroup["format"], subgroup["centroid"], subgroup["weight"]) == (None, None, 1)
     assert subgroup["size"] == len(conversations.rows)
-    assert set(read_table(run, "information")["subgroup"].to_pylist()) == {"all"}
+    assert set(read_table(run, "methods/ards/ranking")["group"].to_pylist()) == {"all"}
 
 
 def test_without_clusters_and_gaps_random_members(variant: Variant) -> None:
@@ -225,9 +225,10 @@ def test_members_may_be_candidates(variant: Variant) -> None:
     """Members score highest, so whether they may be chosen changes a small mixture altogether."""
     run = variant("mixture.exclude_members=false")
     selected = naive.chosen_rows(run, 42, set())
-    information = read_table(run, "information").to_pylist()
-    assert {entry["row"] for entry in information if entry["selected"]} == selected
-    assert any(entry["selected"] and entry["member"] for entry in information)
+    ranking = read_table(run, "methods/ards/ranking").to_pylist()
+    assert {entry["row"] for entry in ranking if entry["selected"]} == selected
+    assert all(entry["eligible"] for entry in ranking)
+    assert selected & {entry["row"] for entry in members_of(run)}
 
 
 def test_each_format_gets_its_quota(variant: Variant) -> None:
@@ -239,9 +240,9 @@ def test_each_format_gets_its_quota(variant: Variant) -> None:
     for name, share in exact.items():
         assert int(share) <= summary["mixture"]["formats"].get(name, 0) <= int(share) + 1
     conversations = read_table(run, "conversations")["format"].to_pylist()
-    information = [entry for entry in read_table(run, "information").to_pylist() if not entry["member"]]
+    ranking = [entry for entry in read_table(run, "methods/ards/ranking").to_pylist() if entry["eligible"]]
     for name in exact:
-        of_format = [entry for entry in information if conversations[entry["row"]] == name]
+        of_format = [entry for entry in ranking if conversations[entry["row"]] == name]
         best = sorted(of_format, key=lambda entry: (-entry["score"], entry["row"]))
         count = summary["mixture"]["formats"].get(name, 0)
         assert [entry["selected"] for entry in best] == [True] * count + [False] * (len(best) - count)
@@ -255,7 +256,11 @@ def test_a_budget_beyond_the_candidates_takes_them_all_and_says_so(copied: Path,
     assert (
         f"Warning: the budget asks for 120 conversations, and there are only {candidates} candidates." in outcome.text
     )
-    assert len(json.loads((copied / "mixture.json").read_text())) == candidates == read_summary(copied)["selected"]
+    assert (
+        len(json.loads((copied / "methods/ards/mixture.json").read_text()))
+        == candidates
+        == read_summary(copied)["selected"]
+    )
 
 
 # Variants that change signals
@@ -296,7 +301,7 @@ def signals(small_corpus: Path, job: Any, tmp_path_factory: pytest.TempPathFacto
 def by_id(run: Path) -> dict[str, Any]:
     """Signals with their format and number of rounds, by the conversation's id."""
     conversations = read_table(run, "conversations").to_pylist()
-    entries = read_table(run, "signals").to_pylist()
+    entries = read_signals(run).to_pylist()
     return {
         conversation["id"]: entry
         | {"format": conversation["format"], "rounds": len(json.loads(conversation["record"])["conversations"]) // 2}

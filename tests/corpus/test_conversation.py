@@ -8,7 +8,8 @@ import pytest
 from ards_ray.corpus.conversation import (
     Conversation,
     Round,
-    image_of,
+    check_single,
+    images_of,
     normalise_turn,
     parse_conversation,
     turns_of,
@@ -20,13 +21,13 @@ def turns(*texts: str) -> list[dict[str, str]]:
     return [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)]
 
 
-def parse(record: Any, image: str | None = None) -> Conversation:
-    return parse_conversation(3, "image", image, json.dumps(record))
+def parse(record: Any, *images: str) -> Conversation:
+    return parse_conversation(3, "image", images, json.dumps(record))
 
 
-def reason(record: Any, image: str | None = None) -> str:
+def reason(record: Any) -> str:
     with pytest.raises(ConversationError) as error:
-        parse(record, image)
+        parse(record)
     return reason_of(str(error.value))
 
 
@@ -34,26 +35,37 @@ def test_rounds_of_a_conversation() -> None:
     """The prompt is built from these rounds: the image tag goes in front, all else stays as it is."""
     record = {"image": "a.jpg", "conversations": turns("What is it?\n<image>", " A cat. ", " Colour? ", "Red")}
     expected = (Round("<image>\nWhat is it?", " A cat. "), Round(" Colour? ", "Red"))
-    assert parse(record, "a.jpg") == Conversation(3, "image", "a.jpg", expected)
+    assert parse(record, "a.jpg") == Conversation(3, "image", ("a.jpg",), expected)
 
 
 def test_text_conversation() -> None:
     """A tenth of LLaVA-665K has no image."""
     nothing: list[dict[str, Any]] = [{}, {"image": None}, {"image": ""}, {"image": []}]
     for more in nothing:
-        assert parse({"conversations": turns("Hi", "Hello"), **more}).image is None
+        assert parse({"conversations": turns("Hi", "Hello"), **more}).images == ()
 
 
 def test_embedded_image_needs_no_path() -> None:
     """A Parquet row's image is known by its place; what the record says about it is only a name."""
     record = {"image": {"path": "x"}, "conversations": turns("<image>\nWhat?", "A cat.")}
-    assert parse(record, "/c.parquet#3").image == "/c.parquet#3"
+    assert parse(record, "/c.parquet#3").images == ("/c.parquet#3",)
 
 
 def test_image_tag_may_stand_in_a_later_question() -> None:
     """Some conversations show the image after a first question."""
     record = {"image": "a.jpg", "conversations": turns("Hi", "Hello", "This: <image>", "A cat.")}
     assert parse(record).rounds[1].question == "<image>\nThis:"
+
+
+def test_several_images_are_shown_where_their_tags_stand() -> None:
+    """Which picture a question speaks of is told by the place of its tag alone."""
+    record = {"image": ["a.jpg", "b.jpg"], "conversations": turns("Is <image> above <image>?", "No")}
+    conversation = parse(record, "a.jpg", "b.jpg")
+    assert conversation.images == ("a.jpg", "b.jpg")
+    assert conversation.rounds == (Round("Is <image> above <image>?", "No"),)
+    check_single(("a.jpg",))
+    with pytest.raises(ConversationError, match="several images: 2 in one conversation"):
+        check_single(conversation.images)
 
 
 def test_a_leading_answer_is_left_out() -> None:
@@ -108,7 +120,9 @@ def test_normalised_turn(text: str, expected: str) -> None:
         ({"image": "a.jpg", "conversations": turns("<vid<image>eo>", "b")}, "picture tag that is not read"),
         ({"conversations": turns("<image>", "b")}, "image tag without an image"),
         ({"image": "a.jpg", "conversations": turns("a", "b")}, "image without an image tag"),
-        ({"image": ["a.jpg", "b.jpg"], "conversations": turns("<image>", "b")}, "several images"),
+        ({"image": ["a.jpg", "b.jpg"], "conversations": turns("<image>", "b")}, "image without an image tag"),
+        ({"image": ["a.jpg", "b.jpg"], "conversations": turns("<image>" * 3, "b")}, "several image tags"),
+        ({"image": ["a.jpg", 3], "conversations": turns("<image>" * 2, "b")}, "image is not a path"),
         ({"image": 3, "conversations": turns("<image>", "b")}, "image is not a path"),
         ({"image": {"path": "a"}, "conversations": turns("<image>", "b")}, "image is not a path"),
     ],
@@ -121,27 +135,28 @@ def test_what_cannot_be_scored_has_a_reason(record: Any, expected: str) -> None:
 def test_nesting_that_is_too_deep_is_a_failed_conversation() -> None:
     """One hostile record of some kilobytes must not end the job in the middle of scoring."""
     with pytest.raises(ConversationError, match="nested too deeply"):
-        parse_conversation(0, "text", None, '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+        parse_conversation(0, "text", (), '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
 
 
-def test_image_of_a_record() -> None:
+def test_images_of_a_record() -> None:
     """A path, or a list of one, as published sets write it."""
-    assert image_of({"image": "a.jpg"}) == "a.jpg"
-    assert image_of({"image": ["a.jpg"]}) == "a.jpg"
+    assert images_of({"image": "a.jpg"}) == ("a.jpg",)
+    assert images_of({"image": ["a.jpg"]}) == ("a.jpg",)
+    assert images_of({"image": ["a.jpg", None, "b.jpg"]}) == ("a.jpg", "b.jpg")
     nothing: list[Any] = [{}, {"image": None}, {"image": []}, {"image": [None]}, {"image": ""}, [], None]
     for record in nothing:
-        assert image_of(record) is None
+        assert images_of(record) == ()
     with pytest.raises(ConversationError, match="image is not a path: list"):
-        image_of({"image": [["a.jpg"]]})
+        images_of({"image": [["a.jpg"]]})
 
 
 @pytest.mark.parametrize("nothing", [None, "", "None", "none", "nan", "NULL", float("nan"), [], [None], ["none"], [""]])
 def test_an_image_that_is_none(nothing: Any) -> None:
     """Cambrian's texts say so in all of these ways; taken for paths, a third of it would be missing pictures."""
-    assert image_of({"image": nothing}) is None
-    assert parse({"image": nothing, "conversations": turns("Hi", "Hello")}).image is None
+    assert images_of({"image": nothing}) == ()
+    assert parse({"image": nothing, "conversations": turns("Hi", "Hello")}).images == ()
     if not isinstance(nothing, list):
-        assert image_of({"image": [nothing, "a.jpg"]}) == "a.jpg"
+        assert images_of({"image": [nothing, "a.jpg"]}) == ("a.jpg",)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,12 @@ from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
-from ards_ray.corpus.images import decode_image, has_image, read_embedded, read_image
-from ards_ray.errors import ConversationError, CorpusError
+from ards_ray.corpus.images import decode_image, has_image, read_image
+from ards_ray.errors import ConversationError
 from ards_ray.storage import retries
 from ards_ray.storage.location import Location, locate
 
@@ -433,47 +431,3 @@ def test_which_images_are_there(guarded: Location, folder: Location, tmp_path: P
     for image in ("coco/b.png", "coco", "../secret.png", "x" * 300, "nul\0.png"):
         assert not has_image(image, folder)
     assert not has_image("b.png", guarded)
-
-
-# Embedded
-
-
-def embed(path: Path, values: list[Any], kind: pa.DataType | None = None, **options: Any) -> str:
-    pq.write_table(pa.table({"id": list(range(len(values))), "image": pa.array(values, kind)}), path, **options)
-    return str(path)
-
-
-@pytest.mark.parametrize("group", [1, 3, 100])
-def test_embedded_images_are_found_by_row(tmp_path: Path, group: int) -> None:
-    """An image of another row would be scored with this row's question, unnoticed."""
-    values = [{"bytes": b"%d" % row * 1000, "path": str(row)} for row in range(10)]
-    file = embed(tmp_path / "c.parquet", values, row_group_size=group)
-    assert read_embedded(file, [7, 0, 7, 5]) == {row: b"%d" % row * 1000 for row in (0, 5, 7)}
-    plain = embed(tmp_path / "p.parquet", [value["bytes"] for value in values], row_group_size=group)
-    assert read_embedded(plain, [9]) == {9: b"9" * 1000}
-    assert read_embedded(plain, []) == {}
-
-
-def test_only_the_row_groups_needed_are_read(tmp_path: Path) -> None:
-    """A shard needs some hundred images of a file of gigabytes. Other groups are damaged here: reading them fails."""
-    values = [{"bytes": random.Random(row).randbytes(1000), "path": None} for row in range(9)]
-    file = embed(tmp_path / "c.parquet", values, row_group_size=3)
-    content = bytearray(Path(file).read_bytes())
-    metadata = pq.ParquetFile(file).metadata
-    for group in (0, 2):
-        chunk = metadata.row_group(group).column(1)
-        start = chunk.dictionary_page_offset or chunk.data_page_offset
-        content[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
-    Path(file).write_bytes(content)
-    assert read_embedded(file, [4])[4] == values[4]["bytes"]
-    with pytest.raises(CorpusError, match="corrupt Parquet file"):
-        read_embedded(file, [1])
-
-
-def test_rows_without_an_embedded_image(tmp_path: Path) -> None:
-    """A row whose image is gone costs itself, not the images of the others."""
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    file = embed(tmp_path / "c.parquet", [{"bytes": b"x", "path": None}, {"bytes": None, "path": "a"}, None], kind)
-    for row in (1, 2, 3, -1):
-        assert read_embedded(file, [0, row]) == {0: b"x"}
-    assert read_embedded(embed(tmp_path / "p.parquet", ["a.jpg"]), [0]) == {}

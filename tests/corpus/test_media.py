@@ -20,8 +20,8 @@ IMAGE = "coco/a.jpg"
 def test_keys_that_hold_pictures(key: str) -> None:
     """Every trainer has a name of its own for them."""
     for value in ("b.jpg", ["b.jpg"], [{"path": "b.jpg"}], {"bytes": "aGk=", "path": None}, b"x", [[{"url": "u"}]]):
-        assert unread_key({key: value}, None) == key
-        assert unread_key({key: value}, IMAGE) == key
+        assert unread_key({key: value}, ()) == key
+        assert unread_key({key: value}, (IMAGE,)) == key
 
 
 @pytest.mark.parametrize(
@@ -30,30 +30,30 @@ def test_keys_that_hold_pictures(key: str) -> None:
 )
 def test_keys_that_tell_where_the_picture_lies(key: str) -> None:
     """Beside the image they tell where it comes from; without one they are all there is."""
-    assert unread_key({key: "b.jpg"}, None) == key
-    assert unread_key({key: "/data/coco/a.png"}, IMAGE) is None
+    assert unread_key({key: "b.jpg"}, ()) == key
+    assert unread_key({key: "/data/coco/a.png"}, (IMAGE,)) is None
 
 
 def test_names_and_addresses_of_the_picture() -> None:
     """An address or an earlier name tells nothing about which picture it is; a path to another file does."""
     for key in ("image_url", "img_link", "image_name", "image_filename", "original_image_url", "input_image_url"):
-        assert unread_key({"image": IMAGE, key: "https://example.com/123_abc.jpg"}, IMAGE) is None
+        assert unread_key({"image": IMAGE, key: "https://example.com/123_abc.jpg"}, (IMAGE,)) is None
     for key in ("image_path", "img_file", "imagePaths", "original_image_path"):
-        assert unread_key({"image": IMAGE, key: "coco/b.jpg"}, IMAGE) == key
-        assert unread_key({"image": [IMAGE], key: ["a.jpg", "b.jpg"]}, IMAGE) == key
+        assert unread_key({"image": IMAGE, key: "coco/b.jpg"}, (IMAGE,)) == key
+        assert unread_key({"image": [IMAGE], key: ["a.jpg", "b.jpg"]}, (IMAGE,)) == key
         for value in ("/data/coco/a.png", "/data/coco"):
-            assert unread_key({"image": IMAGE, key: value}, IMAGE) is None
-        assert unread_key({"image": {"path": "x.jpg"}, key: "b.jpg"}, "/c.parquet#3") is None
+            assert unread_key({"image": IMAGE, key: value}, (IMAGE,)) is None
+        assert unread_key({"image": {"path": "x.jpg"}, key: "b.jpg"}, ("/c.parquet#3",)) is None
 
 
 @pytest.mark.parametrize("key", ["mask", "masks", "depth", "depth_map", "mask_path", "segmentation"])
 def test_pictures_beside_the_image(key: str) -> None:
     """They are shown in training, and would be left out. What is no file may be numbers of one."""
-    assert unread_key({key: "m.png"}, None) == key
-    assert unread_key({key: "m.png"}, IMAGE) == key
+    assert unread_key({key: "m.png"}, ()) == key
+    assert unread_key({key: "m.png"}, (IMAGE,)) == key
     for value in ({"size": [4, 4], "counts": "0e1f"}, [[1, 2]], "near", 0.5):
-        assert unread_key({key: value}, IMAGE) is None
-        assert unread_key({key: value}, None) is None
+        assert unread_key({key: value}, (IMAGE,)) is None
+        assert unread_key({key: value}, ()) is None
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_pictures_beside_the_image(key: str) -> None:
 )
 def test_keys_about_pictures(key: str) -> None:
     """Published sets are full of them: each would be a whole set that fails."""
-    assert unread_key({key: "x"}, None) is None
-    assert unread_key({key: "x"}, IMAGE) is None
+    assert unread_key({key: "x"}, ()) is None
+    assert unread_key({key: "x"}, (IMAGE,)) is None
 
 
 NOTHING = [
@@ -89,13 +89,13 @@ NOTHING = [
 @pytest.mark.parametrize("value", NOTHING)
 def test_values_that_hold_nothing(value: Any) -> None:
     """A table has every column in every row: those of the texts are empty."""
-    assert unread_key({"images": value, "video": value}, None) is None
+    assert unread_key({"images": value, "video": value}, ()) is None
 
 
 def test_the_image_again() -> None:
     """Some sets name it twice."""
-    assert unread_key({"images": [IMAGE], "Image": IMAGE}, IMAGE) is None
-    assert unread_key({"images": [IMAGE, "b.jpg"]}, IMAGE) == "images"
+    assert unread_key({"images": [IMAGE], "Image": IMAGE}, (IMAGE,)) is None
+    assert unread_key({"images": [IMAGE, "b.jpg"]}, (IMAGE,)) == "images"
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_the_image_again() -> None:
 )
 def test_values_that_name_a_picture(record: dict[str, Any], found: str | None) -> None:
     """Whatever the key: a text conversation has no picture's file. Beside the image it is where that comes from."""
-    assert unread_key(record, None) == found
-    assert unread_key(record, IMAGE) is None
+    assert unread_key(record, ()) == found
+    assert unread_key(record, (IMAGE,)) is None
 
 
 def test_pictures_in_turns() -> None:
@@ -131,9 +131,9 @@ def test_pictures_in_turns() -> None:
         {"from": "human", "value": "What?", "images": ["b.jpg"]},
         {"from": "gpt", "value": "A", "weight": 1},
     ]
-    assert unread_key({"conversations": turns}, IMAGE) == "images, in a turn"
+    assert unread_key({"conversations": turns}, (IMAGE,)) == "images, in a turn"
     for others in ([{**turns[0], "images": []}, turns[1]], None, 3, [3, "x"]):
-        assert unread_key({"conversations": others}, None) is None
+        assert unread_key({"conversations": others}, ()) is None
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,21 @@ from hypothesis import strategies as st
 from ards_ray.corpus import shards
 from ards_ray.corpus.readers import Entry
 from ards_ray.corpus.shards import shard_corpus
+from ards_ray.corpus.table import CONVERSATIONS
 from ards_ray.errors import CorpusError
-from ards_ray.schema import CONVERSATIONS
 
 
 def corpus(images: list[str | None]) -> list[Entry]:
     return [
-        Entry(row, f"c{row}", "/c.json", image, "image" if image else "text", f'{{"id":"c{row}"}}')
+        Entry(
+            row, f"c{row}", "/c.json", *(("text", ()) if image is None else ("image", (image,))), f'{{"id":"c{row}"}}'
+        )
         for row, image in enumerate(images)
     ]
 
 
 def embedded(count: int, source: str = "/c.parquet", first_row: int = 0) -> list[Entry]:
-    return [Entry(first_row + n, "", source, f"{source}#{n}", "image", "{}") for n in range(count)]
+    return [Entry(first_row + n, "", source, "image", (f"{source}#{n}",), "{}") for n in range(count)]
 
 
 def cut(entries: list[Entry], shard_size: int) -> list[list[int]]:
@@ -88,6 +90,17 @@ def test_shards_are_about_equal() -> None:
     assert len(sizes) <= 52
 
 
+def test_conversations_with_the_same_first_image_are_together() -> None:
+    """The first picture is decoded once, whether or not a conversation shows others too."""
+    shown = [(f"{row % 40}.jpg", *(f"{row}-{n}.jpg" for n in range(row % 3))) for row in range(400)]
+    entries = [Entry(row, "", "/c.json", "image", images, "{}") for row, images in enumerate(shown)]
+    pieces = cut(entries, 30)
+    assert len(pieces) > 10
+    for image in range(40):
+        assert len({number for number, piece in enumerate(pieces) for row in piece if row % 40 == image}) == 1
+    assert pieces == cut(corpus([images[0] for images in shown]), 30)
+
+
 def test_an_image_with_too_many_conversations_is_cut() -> None:
     """One image with half of the corpus must not become one shard that no memory holds."""
     sizes = [len(piece) for piece in cut(corpus(["a.jpg"] * 1000 + [None] * 10), 100)]
@@ -113,8 +126,8 @@ def test_shards_are_rows_of_the_conversations_table(tmp_path: Path) -> None:
     """Each shard becomes a part of that table as it is."""
     entries = corpus(["é.jpg", None, "b.jpg"])
     (table,) = shard_corpus(entries, 10, tmp_path / "new" / "scratch")
-    assert table.schema.equals(CONVERSATIONS)
-    assert table.to_pylist() == [vars(entry) for entry in entries]
+    assert table.schema.equals(CONVERSATIONS.schema(0))
+    assert table.to_pylist() == [{**vars(entry), "images": list(entry.images)} for entry in entries]
     assert list(shard_corpus([], 10, tmp_path)) == []
 
 

@@ -29,7 +29,7 @@ def question(*options: str, gold: int = 0, stem: str = "Which?") -> Round:
 
 
 def conversation(*rounds: Round, format: str = "choice", image: str | None = None, row: int = 0) -> Conversation:
-    return Conversation(row, format, image, rounds)
+    return Conversation(row, format, (image,) if image else (), rounds)
 
 
 def options_of(round: Round) -> dict[str, str]:
@@ -240,10 +240,10 @@ def test_multiple_choice_with_an_image_keeps_the_image() -> None:
 def test_other_formats_are_noised(format: str) -> None:
     """Also where a later round happens to be multiple choice: the format is the first question's."""
     rounds = (Round("<image>\nWhat?", "A cat"), question("one", "two"))
-    shown = Conversation(0, format, "a.png", rounds)
+    shown = Conversation(0, format, ("a.png",), rounds)
     assert corrupted(shown) == Corruption("noise", (rounds,))
     assert corrupt(shown, AttackSettings(noise=False), 42) is None
-    assert corrupt(replace(shown, image=None), AttackSettings(), 42) is None
+    assert corrupt(replace(shown, images=()), AttackSettings(), 42) is None
 
 
 def test_text_is_never_attacked() -> None:
@@ -274,7 +274,7 @@ def test_another_process_attacks_alike() -> None:
         "from ards_ray.config import AttackSettings\n"
         "from ards_ray.corpus.conversation import Conversation, Round\n"
         "from ards_ray.corruption.attack import corrupt\n"
-        f"talk = Conversation(0, 'choice', None, ({question(*'stuvwx')!r},))\n"
+        f"talk = Conversation(0, 'choice', (), ({question(*'stuvwx')!r},))\n"
         "print(repr(corrupt(talk, AttackSettings(permutations=3), 42)))\n"
     )
     answer = subprocess.run(

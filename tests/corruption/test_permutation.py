@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ards_ray.arrays.seeds import generator
 from ards_ray.corruption.permutation import Order, order_total, other_orders, rotations
-from ards_ray.corruption.seeds import generator
 
 
 def orders(options: int, wanted: int | Literal["all"], seed: int = 0) -> list[Order]:

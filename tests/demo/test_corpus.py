@@ -64,7 +64,7 @@ def test_every_format_has_its_share(records: Records) -> None:
 def test_every_conversation_can_be_scored(records: Records) -> None:
     """A trial run would end with failed conversations and the user would look for a mistake of their own."""
     lengths = Counter(
-        len(parse_conversation(row, _format(record), None, json.dumps(record)).rounds)
+        len(parse_conversation(row, _format(record), (), json.dumps(record)).rounds)
         for row, record in enumerate(records)
     )
     assert set(lengths) == {1, 2, 3}

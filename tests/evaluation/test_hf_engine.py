@@ -20,7 +20,7 @@ from ards_ray.config import ProxySettings
 from ards_ray.errors import ConversationError, SettingsError
 from ards_ray.evaluation.engine import Ask, EngineSettings, Score, Shown, first_tokens
 from ards_ray.evaluation.hf_engine import HfEngine
-from ards_ray.proxy.family import load_model
+from ards_ray.models.family import load_model
 
 LETTERS = tuple("ABCD")
 # Tokens of their own, and nothing that the model ever says.

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drivers import SITE, Driver, Drivers
+from drivers import SIGNAL_TABLES, SITE, Driver, Drivers
 from tables import read_table
 
 SETTINGS = ("subgroups.per_format=1", "subgroups.members=3", "runtime.shard_size=4", "runtime.workers=1")
+METHODS = "ards,random"
 CONVERSATIONS = 48
 BUCKET = "bucket"
+COMPARED = ("conversations", *SIGNAL_TABLES, "methods/ards/clusters", "methods/ards/scores", "methods/ards/ranking")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +52,7 @@ def cluster(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     kept = dict(os.environ)
-    os.environ["PYTHONPATH"] = str(SITE)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SITE), os.environ.get("PYTHONPATH"))))
     os.environ["FAULTS_FILE"] = str(tmp_path_factory.mktemp("faults") / "faults.json")
     # A node that is lost is known to be so within seconds, not half a minute.
     health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 6}
@@ -77,11 +79,11 @@ def drivers(all_drivers: Drivers) -> Iterator[Drivers]:
 
 @pytest.fixture(scope="session")
 def select(all_drivers: Drivers, small: Any) -> Callable[..., Driver]:
-    """Starts the command on the small corpus, unless other inputs are named, with small shards."""
+    """Starts the command on the small corpus, unless other inputs are named, with small shards and two methods."""
 
     def start(output: object, *arguments: object) -> Driver:
         named = set(map(str, arguments))
-        inputs = {"--corpus": small.corpus, "--images": small.images, "--model": small.model}
+        inputs = {"--corpus": small.corpus, "--images": small.images, "--model": small.model, "--method": METHODS}
         options = [part for name, value in inputs.items() if name not in named for part in (name, value)]
         assigned = [part for setting in SETTINGS for part in ("--set", setting)]
         command = ("select", "--output", output, *options, *assigned, *arguments)
@@ -107,17 +109,21 @@ def copied(undisturbed: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def assert_same(undisturbed: Path, note: Callable[[str, int, int, str], None]) -> Callable[..., None]:
-    """Asserts that a run is sound and came to what the undisturbed one came to; notes it for the closing table."""
+    """Asserts that a run is sound and came to what the undisturbed one, or another, came to.
 
-    def check(run: Path, fault: str, tries: int, redone: str) -> None:
-        assert (run / "mixture.json").read_bytes() == (undisturbed / "mixture.json").read_bytes()
-        for table in ("conversations", "signals", "information"):
-            found, wanted = read_table(run, table), read_table(undisturbed, table)
+    Notes it for the closing table.
+    """
+
+    def check(run: Path, fault: str, tries: int, redone: str, other: Path = undisturbed) -> None:
+        for mixture in other.glob("methods/*/mixture.json"):
+            assert (run / mixture.relative_to(other)).read_bytes() == mixture.read_bytes(), mixture
+        for table in COMPARED:
+            found, wanted = read_table(run, table), read_table(other, table)
             for column in wanted.column_names:
                 # The corpus may have been read from elsewhere.
                 assert column == "source" or found[column].equals(wanted[column]), (table, column)
         assert problems(run) == ""
-        lost = read_table(undisturbed, "signals").num_rows - read_table(run, "signals").num_rows
+        lost = read_table(other, "signals/clean").num_rows - read_table(run, "signals/clean").num_rows
         note(fault, tries, lost, redone)
 
     return check

@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -16,12 +15,14 @@ from tables import read_table
 
 from ards_ray.config import CorpusSettings, LimitSettings, ProxySettings, RuntimeSettings, Settings
 from ards_ray.corpus.readers import read_corpus
+from ards_ray.corpus.stage import write_conversations
 from ards_ray.errors import CorpusError
-from ards_ray.proxy.family import ProxyModel, load_inputs, load_model
+from ards_ray.models.checkpoint import checkpoint_digest
 from ards_ray.run.directory import RunDirectory
-from ards_ray.stages.conversations import write_conversations
-from ards_ray.stages.prepare import prepare_shard
-from ards_ray.stages.score import score_shard, signals_of, vector_width, write_signals
+from ards_ray.run.workers import Wanted
+from ards_ray.signals.loop import Loop
+from ards_ray.signals.registry import SIGNALS
+from ards_ray.signals.work import SignalWork
 
 RECORDS = 10_000
 IMAGES = 400
@@ -125,33 +126,45 @@ def settings(demo_inputs: Any) -> Settings:
     )
 
 
-@pytest.fixture(scope="module")
-def model(demo_inputs: Any, settings: Settings) -> ProxyModel:
-    return load_model(demo_inputs.model, settings.proxy)
-
-
 @pytest.fixture
-def scored(model: ProxyModel, settings: Settings, tmp_path: Path) -> Callable[..., dict[int, dict[str, Any]]]:
-    """All rows of a corpus file, scored as the job scores them, in this process."""
+def scored(settings: Settings, tmp_path: Path) -> Callable[..., dict[str, list[dict[str, Any]]]]:
+    """The rows of each signal of a corpus file, computed as the job computes them, in this process."""
 
-    def run(corpus: Path, images: Path | None = None) -> dict[int, dict[str, Any]]:
+    def run(corpus: Path, images: Path | None = None) -> dict[str, list[dict[str, Any]]]:
         files = CorpusSettings(files=(str(corpus),), images=str(images) if images else settings.corpus.images)
         chosen = replace(settings, corpus=files)
-        directory = RunDirectory(str(tmp_path / "run"))
-        inputs = load_inputs(Path(str(settings.proxy.model)))
-        for part in write_conversations(directory, chosen, "conversations"):
-            shard = prepare_shard(directory, part.name, chosen, inputs)
-            result = score_shard(model, chosen, shard)
-            table = signals_of(shard, result, vector_width(model, chosen))
-            write_signals(directory, chosen, part.name, table, "signals", monotonic(), splits=result.splits)
-        rows = read_table(tmp_path / "run", "signals").to_pylist()
-        assert [row["row"] for row in rows] == list(range(len(rows)))
-        return {row["row"]: row for row in rows}
+        output = tmp_path / "run"
+        shards: dict[str, Wanted] = {
+            part.name: dict.fromkeys(SIGNALS)
+            for part in write_conversations(RunDirectory(str(output)), chosen, "conversations")
+        }
+        model = checkpoint_digest(Path(str(chosen.proxy.model)))
+        work = SignalWork(str(output), chosen, model, {name: name for name in SIGNALS}, dict.fromkeys(SIGNALS, 1))
+        assert {row["name"] for row in Loop(chosen.proxy).score(work, shards, len(shards))} == shards.keys()
+        rows = {name: read_table(output, f"signals/{name}").to_pylist() for name in SIGNALS}
+        for found in rows.values():
+            assert [row["row"] for row in found] == list(range(len(found)))
+        return rows
 
     return run
 
 
-def test_mutated_records(demo_inputs: Any, scored: Callable[..., dict[int, dict[str, Any]]], tmp_path: Path) -> None:
+def errors_of(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """The first error of each conversation with one; such a row has no values, every other one has them."""
+    errors = {}
+    for found in rows.values():
+        for row in found:
+            values = [value for name, value in row.items() if name not in ("row", "status", "error")]
+            assert (row["status"] == "ok") == all(value is not None for value in values)
+            assert (row["status"] == "failed") == (row["error"] is not None)
+            if row["error"] is not None:
+                errors.setdefault(row["row"], row["error"])
+    return list(errors.values())
+
+
+def test_mutated_records(
+    demo_inputs: Any, scored: Callable[..., dict[str, list[dict[str, Any]]]], tmp_path: Path
+) -> None:
     """Corpora are merged from dozens of sources by scripts: whatever stands in them must not end the job."""
     rng = random.Random(1)
     originals = json.loads(demo_inputs.corpus.read_text())
@@ -159,8 +172,8 @@ def test_mutated_records(demo_inputs: Any, scored: Callable[..., dict[int, dict[
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps(record) + "\n" for record in records))
     rows = scored(corpus)
-    assert len(rows) == RECORDS
-    failed = [row["error"] for row in rows.values() if row["status"] == "failed"]
+    assert {len(found) for found in rows.values()} == {RECORDS}
+    failed = errors_of(rows)
     # Both kinds, or the fuzzing does not get anywhere.
     assert RECORDS / 10 < len(failed) < RECORDS * 9 / 10
     assert not [error for error in failed if error.startswith("scoring failed")]
@@ -187,7 +200,9 @@ def test_mutated_corpus_files(demo_inputs: Any, tmp_path: Path) -> None:
     assert refused
 
 
-def test_mutated_images(demo_inputs: Any, scored: Callable[..., dict[int, dict[str, Any]]], tmp_path: Path) -> None:
+def test_mutated_images(
+    demo_inputs: Any, scored: Callable[..., dict[str, list[dict[str, Any]]]], tmp_path: Path
+) -> None:
     """Downloaded pictures are cut, empty, or no pictures at all."""
     rng = random.Random(3)
     originals = []
@@ -208,7 +223,8 @@ def test_mutated_images(demo_inputs: Any, scored: Callable[..., dict[int, dict[s
     corpus = tmp_path / "corpus.json"
     corpus.write_text(json.dumps(records))
     rows = scored(corpus, images)
-    assert len(rows) == IMAGES
-    errors = {row["error"].split(": ")[0] for row in rows.values() if row["status"] == "failed"}
+    assert {len(found) for found in rows.values()} == {IMAGES}
+    errors = {error.split(": ")[0] for error in errors_of(rows)}
     assert errors <= {"image cannot be decoded", "image is too large", "image is empty"}
-    assert any(row["status"] == "ok" for row in rows.values())
+    for found in rows.values():
+        assert any(row["status"] == "ok" for row in found)

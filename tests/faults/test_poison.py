@@ -25,8 +25,8 @@ def test_what_kills_its_process_becomes_a_failed_row(
     tolerant = ("--set", "limits.failed_fraction=0.1")
     driver = select(run, *tolerant)
     assert driver.wait() == 0, driver.text
-    found = {row["row"]: row for row in read_table(run, "signals").to_pylist()}
-    wanted = {row["row"]: row for row in read_table(undisturbed, "signals").to_pylist()}
+    found = {row["row"]: row for row in read_table(run, "signals/clean").to_pylist()}
+    wanted = {row["row"]: row for row in read_table(undisturbed, "signals/clean").to_pylist()}
     assert found.keys() == wanted.keys()
     for row, entry in found.items():
         if row in poisons:
@@ -38,8 +38,12 @@ def test_what_kills_its_process_becomes_a_failed_row(
             assert entry["content"] == wanted[row]["content"]
     lines = [json.loads(line) for line in (run / "failures.jsonl").read_text().splitlines()]
     assert sorted(line["row"] for line in lines) == sorted(poisons)
+    assert {line["signal"] for line in lines} == {"clean"}
+    for table in ("signals/vectors", "signals/corrupted"):
+        failed = [row["row"] for row in read_table(run, table).to_pylist() if row["status"] == "failed"]
+        assert failed == sorted(poisons), table
     assert verify(run) == ""
-    written = {path: (run / path).read_bytes() for path in ("mixture.json", "summary.json")}
+    written = {path: (run / path).read_bytes() for path in ("methods/ards/mixture.json", "methods/ards/summary.json")}
     again = select(run, *tolerant)
     assert again.wait() == 0
     assert "Nothing to do" in again.text
@@ -49,5 +53,5 @@ def test_what_kills_its_process_becomes_a_failed_row(
 
 def shards_of(run: Path) -> list[list[int]]:
     """The rows of each shard."""
-    files = sorted((run / "signals").glob("part-*.parquet"))
+    files = sorted((run / "signals" / "clean").glob("part-*.parquet"))
     return [pq.read_table(file, columns=["row"])["row"].to_pylist() for file in files]

@@ -50,7 +50,7 @@ def test_a_run_on_s3(
 ) -> None:
     """Most runs lie on object stores, which cannot rename and where a lease is a conditional put."""
     url = f"{s3}/runs/one"
-    drivers.plan(Fault("before the manifest entry", "^subgroups/"))
+    drivers.plan(Fault("before the manifest entry", "^methods/ards/subgroups/"))
     driver = select(url)
     assert driver.wait() == -9, driver.text
     drivers.plan()
@@ -80,7 +80,7 @@ def test_a_full_disk(drivers: Drivers, select: Callable[..., Driver], tmp_path: 
     """The disk fills up; what is there stays whole, and with more room the job goes on."""
     run = tmp_path / "run"
     # An actor writes the signals, the driver the mixture.
-    for path in ("signals/part-00003", "mixture.json"):
+    for path in ("signals/vectors/part-00003", "methods/ards/mixture.json"):
         drivers.plan(Fault("before the temporary file", f"^{path}", "file limit"))
         driver = select(run)
         assert driver.wait() == 1, driver.text
@@ -108,18 +108,20 @@ def test_parts_that_are_cut_or_gone(
     """A disk that lost its last writes: what is cut is named, and made again by the same command."""
     damaged = (
         "conversations/part-00001.parquet",
-        "signals/part-00002.parquet",
-        "scores/part-00000.parquet",
-        "subgroups/members.parquet",
+        "signals/clean/part-00002.parquet",
+        "signals/vectors/part-00003.parquet",
+        "methods/ards/scores/part-00000.parquet",
+        "methods/ards/subgroups/members.parquet",
     )
+    gone = ("signals/corrupted/part-00004.parquet", "methods/ards/mixture.json")
     for path in damaged:
         os.truncate(copied / path, (copied / path).stat().st_size // 2)
-    (copied / "signals" / "part-00004.parquet").unlink()
-    (copied / "mixture.json").unlink()
+    for path in gone:
+        (copied / path).unlink()
     found = verify(copied)
     driver = select(copied)
     assert driver.wait() == 0, driver.text
-    for path in (*damaged, "signals/part-00004.parquet", "mixture.json"):
+    for path in (*damaged, *gone):
         assert f"{copied}/{path}: " in found
         assert f"{copied}/{path}: " in driver.text
-    assert_same(copied, "finished files cut or deleted", 6, "those files and what is made of them")
+    assert_same(copied, "finished files cut or deleted", len((*damaged, *gone)), "those files and what is made of them")

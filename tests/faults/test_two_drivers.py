@@ -47,7 +47,7 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(
     drivers: Drivers, select: Callable[..., Driver], copied: Path
 ) -> None:
     """After a crash nobody should have to wait for a timeout."""
-    (copied / "mixture.json").unlink()
+    (copied / "methods/ards/mixture.json").unlink()
     first = select(copied)
     wait_for((copied / "lease.json").exists, "the lease")
     first.kill()

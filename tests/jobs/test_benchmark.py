@@ -69,18 +69,18 @@ def test_figures_are_printed(figures: dict[str, Any], finished: subprocess.Compl
 
 def test_measured_stages_made_a_mixture(figures: dict[str, Any], output: Path) -> None:
     """The figures stand for a whole selection, not for stages that found nothing to do."""
-    summary = json.loads((output / "summary.json").read_text())
+    summary = json.loads((output / "methods/ards/summary.json").read_text())
     assert summary["scored"] == 2000
     # So small a corpus has most of its conversations among the members, which are no candidates.
     assert summary["selected"] == min(600, 2000 - summary["members"])
-    assert summary["selected"] == len(json.loads((output / "mixture.json").read_text()))
+    assert summary["selected"] == len(json.loads((output / "methods/ards/mixture.json").read_text()))
     assert len(summary["subgroups"]) > 30
 
 
 def test_signals_of_another_size_are_kept(figures: dict[str, Any], output: Path) -> None:
     """An output that is named by mistake must not lose its signals."""
-    signals = sorted((output / "signals").iterdir())
+    signals = sorted((output / "signals").rglob("*.parquet"))
     refused = measure(output, "--rows", "1000", "--dim", "64")
     assert refused.returncode == 2
     assert "name another output" in refused.stderr
-    assert sorted((output / "signals").iterdir()) == signals
+    assert sorted((output / "signals").rglob("*.parquet")) == signals

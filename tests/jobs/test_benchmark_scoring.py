@@ -11,7 +11,7 @@ import pytest
 
 from ards_ray.benchmark.conversations import synthetic_conversations
 from ards_ray.demo.checkpoint import write_checkpoint
-from ards_ray.proxy.family import checkpoint_config
+from ards_ray.models.family import checkpoint_config
 
 REPOSITORY = Path(__file__).parents[2]
 COUNT = 40

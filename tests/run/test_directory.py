@@ -7,10 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +17,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ards_ray import schema
 from ards_ray.errors import ArdsError, SettingsError
 from ards_ray.run.directory import RunDirectory
-from ards_ray.run.written import CountedStream
+from ards_ray.run.entry import entry_of
+from ards_ray.run.stream import CountedStream
+from ards_ray.run.vectors import vector_column
 from ards_ray.storage.location import locate
 
 WIDTH = 4
-
-
-@pytest.fixture(params=["path", "file URL", "object store"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A folder that is not there yet."""
-    if request.param == "object store":
-        name = f"/{uuid.uuid4().hex}"
-        yield f"memory:/{name}/runs/one"
-        memory = fsspec.filesystem("memory")
-        if memory.exists(name):
-            memory.rm(name, recursive=True)
-    else:
-        folder = tmp_path / "runs" / "one"
-        yield folder.as_uri() if request.param == "file URL" else str(folder)
-
-
-@pytest.fixture
-def run(url: str) -> RunDirectory:
-    directory = RunDirectory(url)
-    directory.prepare()
-    return directory
+VECTORS = pa.list_(pa.float16(), WIDTH)
 
 
 def files(run: RunDirectory) -> set[str]:
@@ -64,7 +43,7 @@ def rows(count: int = 5, first: int = 0) -> pa.Table:
         {
             "row": pa.array(range(first, first + count), type=pa.int64()),
             "error": pa.array([None if row % 2 else f"é {row}" for row in range(count)], type=pa.string()),
-            "vector": schema.vector_column(vectors, WIDTH),
+            "vector": vector_column(vectors, WIDTH),
         }
     )
 
@@ -128,6 +107,18 @@ def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path: Path) -> 
     assert all(name.startswith(".") for name in os.listdir(tmp_path / "signals"))
 
 
+def test_columns_are_compressed_but_for_vectors(run: RunDirectory) -> None:
+    """Names of images repeat and are long: uncompressed, they are most of a corpus of short conversations."""
+    images = [["coco/train2017/000000033471.jpg"]] * 1000
+    columns = {"row": pa.array(range(1000)), "images": images, "vector": pa.array([[1.0] * WIDTH] * 1000, VECTORS)}
+    run.write_table("scores/part-00000.parquet", pa.table(columns), "stamp", 0.0)
+    with run.open_table("scores/part-00000.parquet") as file:
+        group = file.metadata.row_group(0)
+    kinds = [group.column(index).compression for index in range(group.num_columns)]
+    assert kinds == ["ZSTD", "ZSTD", "UNCOMPRESSED"]
+    assert group.column(1).total_compressed_size < 1000
+
+
 def test_two_writers_of_one_file(run: RunDirectory) -> None:
     """A worker that was taken for dead may finish beside the one that took its place."""
     with run.publish("a/part.bin") as first:
@@ -140,33 +131,35 @@ def test_two_writers_of_one_file(run: RunDirectory) -> None:
 def test_a_part_reads_back(run: RunDirectory) -> None:
     """Every number of the run goes this way: types, nulls and half floats come back as they were."""
     table = rows()
-    part = run.write_table("scores/part-00003.parquet", table, "stamp", 0.0, {"ok": 3, "formats": {"é": 1}})
+    part = run.write_table(
+        "methods/ards/scores/part-00003.parquet", table, "stamp", 0.0, {"ok": 3, "formats": {"é": 1}}
+    )
     assert run.read_table(part.path).equals(table)
     assert run.read_table(part.path, ["row"]).column_names == ["row"]
     assert run.read_table(part.path).schema.equals(table.schema, check_metadata=False)
     assert run.part(part.path) == part
-    assert run.parts("scores") == [part]
+    assert run.parts("methods/ards/scores") == [part]
     assert (part.name, part.rows, part.fingerprint) == ("part-00003", 5, "stamp")
     assert part.details == {"ok": 3, "formats": {"é": 1}}
 
 
 def test_checksum_and_size_are_the_files(run: RunDirectory) -> None:
     """They are what a copied run is verified by."""
-    part = run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
+    part = run.write_table("methods/ards/scores/part-00000.parquet", rows(), "stamp", 0.0)
     content = run.read_bytes(part.path)
     assert (part.bytes, part.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    entry = json.loads(run.read_bytes("manifest/scores-part-00000.json"))
+    entry = json.loads(run.read_bytes("manifest/methods/ards/scores/part-00000.json"))
     assert entry["sha256"] == part.sha256
-    assert files(run) == {"manifest/scores-part-00000.json", "scores/part-00000.parquet"}
+    assert files(run) == {"manifest/methods/ards/scores/part-00000.json", "methods/ards/scores/part-00000.parquet"}
 
 
 def test_row_groups(run: RunDirectory) -> None:
     """Each format is a row group, so that the vectors of one are read without the others'."""
-    part = run.write_table("scores/part-00000.parquet", rows(6), "stamp", 0.0, row_groups=[1, 3, 2])
+    part = run.write_table("methods/ards/scores/part-00000.parquet", rows(6), "stamp", 0.0, row_groups=[1, 3, 2])
     with run.open_table(part.path) as file:
         assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [1, 3, 2]
         assert file.read_row_group(1)["row"].to_pylist() == [1, 2, 3]
-    empty = run.write_table("scores/part-00001.parquet", rows(0), "stamp", 0.0)
+    empty = run.write_table("methods/ards/scores/part-00001.parquet", rows(0), "stamp", 0.0)
     assert run.read_table(empty.path).equals(rows(0))
 
 
@@ -191,35 +184,35 @@ def test_the_manifest_entry_comes_last(url: str) -> None:
     """An entry means that the part is whole; written first, a crash in between would end in a part that is missing."""
     run = RecordedDirectory(url)
     run.prepare()
-    run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
-    assert run.published == ["scores/part-00000.parquet", "manifest/scores-part-00000.json"]
+    run.write_table("methods/ards/scores/part-00000.parquet", rows(), "stamp", 0.0)
+    assert run.published == ["methods/ards/scores/part-00000.parquet", "manifest/methods/ards/scores/part-00000.json"]
 
 
-@pytest.mark.parametrize("fails_on", ["scores", "manifest"])
+@pytest.mark.parametrize("fails_on", ["methods", "manifest"])
 def test_without_its_entry_a_part_is_not_finished(url: str, fails_on: str) -> None:
     """A full disk, at the part or at its entry: the part is done again."""
     run = RecordedDirectory(url, fails_on)
     run.prepare()
     with pytest.raises(OSError, match="No space left"):
-        run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
-    assert run.parts("scores") == []
-    assert run.part("scores/part-00000.parquet") is None
-    assert files(run) == ({"scores/part-00000.parquet"} if fails_on == "manifest" else set())
+        run.write_table("methods/ards/scores/part-00000.parquet", rows(), "stamp", 0.0)
+    assert run.parts("methods/ards/scores") == []
+    assert run.part("methods/ards/scores/part-00000.parquet") is None
+    assert files(run) == ({"methods/ards/scores/part-00000.parquet"} if fails_on == "manifest" else set())
 
 
 def test_a_table_that_parquet_cannot_hold_leaves_nothing(run: RunDirectory) -> None:
     """The writer itself may fail in the middle."""
     intervals = pa.table({"row": pa.array([(1, 2, 3)], type=pa.month_day_nano_interval())})
     with pytest.raises(pa.ArrowNotImplementedError):
-        run.write_table("scores/part-00000.parquet", intervals, "stamp", 0.0)
+        run.write_table("methods/ards/scores/part-00000.parquet", intervals, "stamp", 0.0)
     assert files(run) == set()
 
 
 def test_parts_come_by_name(run: RunDirectory) -> None:
     """Workers finish in any order; later stages read in one."""
     for number in (2, 0, 1):
-        run.write_table(f"scores/part-{number:05d}.parquet", rows(2, first=10 * number), "stamp", 0.0)
-    parts = run.parts("scores")
+        run.write_table(f"methods/ards/scores/part-{number:05d}.parquet", rows(2, first=10 * number), "stamp", 0.0)
+    parts = run.parts("methods/ards/scores")
     assert [part.name for part in parts] == ["part-00000", "part-00001", "part-00002"]
     assert run.read_columns(parts, ["row"])["row"].to_pylist() == [0, 1, 10, 11, 20, 21]
     assert run.parts("signals") == []
@@ -236,26 +229,26 @@ def test_parts_before_there_is_anything(run: RunDirectory) -> None:
 def test_discard_keeps_what_is_of_this_run(run: RunDirectory) -> None:
     """Parts that other settings made go; those of these settings are hours of work, and stay."""
     for number, stage in enumerate(["old", "new", "old"]):
-        run.write_table(f"clusters/part-{number:05d}.parquet", rows(), stage, 0.0)
-    run.write_table("clusters/centroids.parquet", rows(), "old", 0.0)
-    run.write_table("scores/part-00000.parquet", rows(), "old", 0.0)
-    run.discard("clusters", keep="new")
-    assert [part.name for part in run.parts("clusters")] == ["part-00001"]
+        run.write_table(f"methods/ards/clusters/part-{number:05d}.parquet", rows(), stage, 0.0)
+    run.write_table("methods/ards/clusters/centroids.parquet", rows(), "old", 0.0)
+    run.write_table("methods/ards/scores/part-00000.parquet", rows(), "old", 0.0)
+    run.discard("methods/ards/clusters", keep="new")
+    assert [part.name for part in run.parts("methods/ards/clusters")] == ["part-00001"]
     assert files(run) == {
-        "clusters/part-00001.parquet",
-        "manifest/clusters-part-00001.json",
-        "scores/part-00000.parquet",
-        "manifest/scores-part-00000.json",
+        "methods/ards/clusters/part-00001.parquet",
+        "manifest/methods/ards/clusters/parts.json",
+        "methods/ards/scores/part-00000.parquet",
+        "manifest/methods/ards/scores/part-00000.json",
     }
-    run.discard("clusters")
-    assert run.parts("clusters") == []
-    assert len(run.parts("scores")) == 1
+    run.discard("methods/ards/clusters")
+    assert run.parts("methods/ards/clusters") == []
+    assert len(run.parts("methods/ards/scores")) == 1
 
 
 def test_clear_touches_nothing_foreign(run: RunDirectory) -> None:
     """`--fresh` in a folder where the user keeps notes must not take them along."""
-    run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
-    for path in ("run.json", "config.yaml", "mixture.json", "failures.jsonl", "summary.json", "mixture/part-0.parquet"):
+    run.write_table("methods/ards/scores/part-00000.parquet", rows(), "stamp", 0.0)
+    for path in ("run.json", "config.yaml", "failures.jsonl", "results.json", "methods/ards/mixture.json"):
         run.write_bytes(path, b"{}")
     foreign = {"notes.txt": b"mine", "plots/a.png": b"mine", "mixture.json.bak": b"mine"}
     for path, content in foreign.items():
@@ -333,11 +326,11 @@ def test_locations(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("damage", ["empty", "cut", "overwritten"])
 def test_damaged_tables_are_named(run: RunDirectory, damage: str) -> None:
     """Copies break off: a traceback out of Arrow does not say which of thousands of files it was."""
-    part = run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
+    part = run.write_table("methods/ards/scores/part-00000.parquet", rows(), "stamp", 0.0)
     content = run.read_bytes(part.path)
     damaged = {"empty": b"", "cut": content[: len(content) // 2], "overwritten": b"text " * len(content)}[damage]
     overwrite(run, part.path, damaged)
-    with pytest.raises(ArdsError, match=r"scores/part-00000.parquet: damaged"):
+    with pytest.raises(ArdsError, match=r"methods/ards/scores/part-00000.parquet: damaged"):
         run.read_table(part.path)
     with pytest.raises(ArdsError, match=r"part-00000.parquet"):
         run.read_columns([part], ["row"])
@@ -346,34 +339,31 @@ def test_damaged_tables_are_named(run: RunDirectory, damage: str) -> None:
 def test_damage_inside_a_table_is_named(tmp_path: Path) -> None:
     """Arrow reports a damaged page in another way than a damaged end."""
     run = RunDirectory(str(tmp_path))
-    part = run.write_table("scores/part-00000.parquet", rows(500), "stamp", 0.0)
+    part = run.write_table("methods/ards/scores/part-00000.parquet", rows(500), "stamp", 0.0)
     content = bytearray(run.read_bytes(part.path))
     content[8:40] = b"\xff" * 32
     overwrite(run, part.path, bytes(content))
-    with pytest.raises(ArdsError, match=r"scores/part-00000.parquet: damaged"):
+    with pytest.raises(ArdsError, match=r"methods/ards/scores/part-00000.parquet: damaged"):
         run.read_table(part.path)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"path": "signals', b"\xff\xfe"])
 def test_damaged_json_is_named(run: RunDirectory, content: bytes) -> None:
     """The same for manifest entries."""
-    part = run.write_table("scores/part-00000.parquet", rows(), "stamp", 0.0)
-    overwrite(run, "manifest/scores-part-00000.json", content)
-    with pytest.raises(ArdsError, match=r"manifest/scores-part-00000.json: not valid JSON"):
+    part = run.write_table("methods/ards/scores/part-00000.parquet", rows(), "stamp", 0.0)
+    overwrite(run, "manifest/methods/ards/scores/part-00000.json", content)
+    with pytest.raises(ArdsError, match=r"manifest/methods/ards/scores/part-00000.json: not valid JSON"):
         run.part(part.path)
-    with pytest.raises(ArdsError, match=r"manifest/scores-part-00000.json: not valid JSON"):
-        run.parts("scores")
+    with pytest.raises(ArdsError, match=r"manifest/methods/ards/scores/part-00000.json: not valid JSON"):
+        run.parts("methods/ards/scores")
 
 
 @pytest.mark.parametrize(
     ("path", "content", "problem"),
     [
-        ("scores/part-00000.parquet", [], "no object"),
-        ("scores/part-00000.parquet", {"rows": None}, "'rows' is missing"),
-        ("scores/part-00000.parquet", {"details": []}, "'details' is missing or of the wrong type"),
-        ("conversations/part-00000.parquet", {"details": {}}, "'formats' is missing"),
-        ("signals/part-00000.parquet", {"details": {}}, "'ok' is missing"),
-        ("failures.jsonl", {"details": {}}, "'reasons' is missing"),
+        ("methods/ards/scores/part-00000.parquet", [], "no object"),
+        ("methods/ards/scores/part-00000.parquet", {"rows": None}, "'rows' is missing"),
+        ("methods/ards/scores/part-00000.parquet", {"details": []}, "'details' is missing or of the wrong type"),
     ],
 )
 def test_a_manifest_entry_that_lacks_something_is_named(
@@ -381,8 +371,8 @@ def test_a_manifest_entry_that_lacks_something_is_named(
 ) -> None:
     """Later stages take it for granted: a traceback would name none of the thousands of entries."""
     part = run.write_table(path, rows(), "stamp", 0.0)
-    entry = f"manifest/{path.replace('/', '-').rsplit('.')[0]}.json"
-    overwrite(run, entry, json.dumps(asdict(part) | content if isinstance(content, dict) else content).encode())
+    entry = f"manifest/{path.rsplit('.')[0]}.json"
+    overwrite(run, entry, json.dumps(entry_of(part) | content if isinstance(content, dict) else content).encode())
     with pytest.raises(ArdsError, match=rf"{entry}: damaged \(.*{problem}.*delete it and run the same command again"):
         run.part(path)
 

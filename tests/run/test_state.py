@@ -40,7 +40,7 @@ def test_starting_over_can_be_interrupted(run: RunDirectory, monkeypatch: pytest
     state = RunState(run)
     stage = state.start("signals", INPUTS)
     for number in range(3):
-        run.write_table(f"signals/part-{number:05d}.parquet", pa.table({"row": [number]}), stage, 0.0)
+        run.write_table(f"methods/ards/scores/part-{number:05d}.parquet", pa.table({"row": [number]}), stage, 0.0)
     state.finish("signals", 1.5)
 
     def interrupt(*arguments: Any) -> None:
@@ -50,12 +50,37 @@ def test_starting_over_can_be_interrupted(run: RunDirectory, monkeypatch: pytest
         patch.setattr(RunDirectory, interrupted, interrupt)
         with pytest.raises(KeyboardInterrupt):
             start_over(run)
-    assert run.parts("signals") == []
+    assert run.parts("methods/ards/scores") == []
     state = RunState(run)
     assert state.differences("signals", CHANGED)
     assert state.reopen_incomplete() == ["signals"]
     start_over(run)
     assert RunState(run).stages == {}
+
+
+def test_finishing_can_be_interrupted(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage whose entries are gathered and that is not complete yet is finished by the next start."""
+    state = RunState(run)
+    stage = state.start("scores", INPUTS)
+    for number in range(3):
+        run.write_table(f"methods/ards/scores/part-{number:05d}.parquet", pa.table({"row": [number]}), stage, 0.0)
+
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            state.finish("scores", 1.5)
+    again = RunDirectory(run.url)
+    state = RunState(again)
+    assert not state.is_done("scores", INPUTS)
+    assert again.sweep() == []
+    assert [part.fingerprint for part in again.parts("methods/ards/scores")] == [stage] * 3
+    assert state.start("scores", INPUTS) == stage
+    state.finish("scores", 1.5)
+    assert state.stages["scores"].files == 3
+    assert RunState(again).reopen_incomplete() == []
 
 
 def test_differences_to_the_stage_as_it_was_started(run: RunDirectory) -> None:
@@ -115,9 +140,9 @@ def test_damaged_run_file_is_named(run: RunDirectory) -> None:
     ("content", "problem"),
     [
         ([], "no object"),
-        ({"schema_version": 3}, "'stages' is missing"),
-        ({"schema_version": 3, "stages": {"signals": []}}, "stage 'signals': it is no object"),
-        ({"schema_version": 3, "stages": {"signals": {"complete": True}}}, "stage 'signals': 'fingerprint' is missing"),
+        ({"schema_version": 4}, "'stages' is missing"),
+        ({"schema_version": 4, "stages": {"signals": []}}, "stage 'signals': it is no object"),
+        ({"schema_version": 4, "stages": {"signals": {"complete": True}}}, "stage 'signals': 'fingerprint' is missing"),
     ],
 )
 def test_a_run_file_that_lacks_something_is_named(run: RunDirectory, content: Any, problem: str) -> None:

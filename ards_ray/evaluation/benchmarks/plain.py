@@ -38,7 +38,7 @@ def read_plain(path: str) -> Loaded:
 def _question(id: str, record: dict[str, Any]) -> Question:
     image = text_of(record, "image", "")
     images = () if is_nothing(image) else (FileImage(image),)
-    key = unread_key({key: value for key, value in record.items() if key not in _KEYS}, image if images else None)
+    key = unread_key({key: value for key, value in record.items() if key not in _KEYS}, (image,) if images else ())
     if key is not None:
         raise ConversationError("pictures under a key that is not read", key)
     return Question(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from string import ascii_uppercase
 from typing import Any
 
-from ards_ray.corpus.conversation import IMAGE_TAG, check_tags, image_of, turns_of
+from ards_ray.corpus.conversation import IMAGE_TAG, check_single, check_tags, images_of, turns_of
 from ards_ray.errors import ConversationError, CorpusError
 from ards_ray.evaluation.benchmarks.files import (
     Loaded,
@@ -91,17 +91,18 @@ def _of_conversation(id: str, record: dict[str, Any]) -> Question:
     turns = turns_of(record)
     if [speaker for speaker, _ in turns] != ["human", "gpt"]:
         raise ConversationError("malformed question", "not one question and one answer")
-    image = image_of(record)
+    images = images_of(record)
+    check_single(images)
     text = turns[0][1]
     check_tags(text)
-    if text.count(IMAGE_TAG) != int(image is not None):
+    if text.count(IMAGE_TAG) != len(images):
         raise ConversationError(
-            "malformed question", f"{text.count(IMAGE_TAG)} image tags, {'one image' if image else 'no image'}"
+            "malformed question", f"{text.count(IMAGE_TAG)} image tags, {'one image' if images else 'no image'}"
         )
     stem, options = _split_options(text.replace(IMAGE_TAG, "").strip().removesuffix(f"\n{LETTER.instruction}"))
     return Question(
         id=id,
-        images=(FileImage(image),) if image else (),
+        images=tuple(FileImage(image) for image in images),
         context="",
         question=stem,
         options=options,

@@ -39,6 +39,8 @@ def strike(point: str, subject: str) -> None:
                 time.sleep(1)
         elif fault["kind"] == "kill driver":
             os.kill(json.loads(Path(fault["run"], "lease.json").read_text())["process"], signal.SIGKILL)
+            # Or it would finish what it is at before Ray ends it.
+            os.kill(os.getpid(), signal.SIGKILL)
         elif fault["kind"] == "device":
             import torch
 
@@ -132,7 +134,7 @@ def _replica(module: Any) -> None:
 WRAPPED: dict[str, Callable[[Any], None]] = {
     "ards_ray.run.directory": _directory,
     "ards_ray.run.state": _state,
-    "ards_ray.stages.prepare": _prepare,
+    "ards_ray.signals.prepare": _prepare,
     "ards_ray.cluster.proxy_actor": _actor,
     "ards_ray.cluster.replica": _replica,
 }

@@ -1,0 +1,1 @@
+"""Checkpoints of the original LLaVA form, converted to the Hugging Face format."""

@@ -1,0 +1,1 @@
+"""Selection methods: one file for each, ARDS a folder."""

@@ -1,0 +1,1 @@
+"""The mixture: budget, records, composition, summary."""
