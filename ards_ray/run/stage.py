@@ -15,7 +15,7 @@ from ards_ray.run.progress import StageProgress
 from ards_ray.run.state import RunState
 from ards_ray.run.workers import Workers
 
-SIGNALS = "signals"
+SIGNALS_FOLDER = "signals"
 
 
 @dataclass
@@ -117,7 +117,7 @@ def stamp_of(run: RunDirectory, state: RunState, name: str) -> str:
 
     A signal's parts change under one fingerprint: failed rows are computed again, and further rows are added.
     """
-    if name.startswith(f"{SIGNALS}/"):
+    if name.startswith(f"{SIGNALS_FOLDER}/"):
         return parts_digest(run.parts(name))
     return state.stages[name].fingerprint if name in state.stages else ""
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.entry import Details
 from ards_ray.run.vectors import vectors_of
 from ards_ray.signals.signal import OK, SignalDetails
 
@@ -15,13 +16,13 @@ GROUP = 16
 HALF_BYTES = 2
 
 
-def grouped(signals: Sequence[VectorsPart]) -> dict[str, Sequence[VectorsPart]]:
-    """Neighbouring signals parts, by the name of the part of a later table that holds what is made of them.
+def grouped(parts: Sequence[Part[Details]]) -> dict[str, Sequence[Part[Details]]]:
+    """Neighbouring parts of shards, by the name of the part of a later table that holds what is made of them.
 
     A part of some kilobytes for each would cost more to write and to read than to compute.
     """
-    starts = range(0, len(signals), GROUP)
-    return {f"part-{number:05d}": signals[start : start + GROUP] for number, start in enumerate(starts)}
+    starts = range(0, len(parts), GROUP)
+    return {f"part-{number:05d}": parts[start : start + GROUP] for number, start in enumerate(starts)}
 
 
 def read_scored(run: RunDirectory, part: VectorsPart, columns: list[str]) -> pa.Table:

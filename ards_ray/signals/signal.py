@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ards_ray.config import Settings
 from ards_ray.models.sequence import SequenceScore
-from ards_ray.run.stage import SIGNALS as SIGNALS_FOLDER
+from ards_ray.run.stage import SIGNALS_FOLDER
 from ards_ray.run.table import Table
 from ards_ray.signals.prepared import PreparedConversation
 

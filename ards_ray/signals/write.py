@@ -43,7 +43,8 @@ class ShardRows:
 
 def rows_of(run: RunDirectory, shard: PreparedShard, scored: ScoredShard) -> ShardRows:
     """The rows of a scored shard, those of another run among them."""
-    scores = [_with_clean(item, known) for known in [_known_losses(run, shard)] for item in scored.scores]
+    known = _known_losses(run, shard)
+    scores = [_with_clean(item, known) for item in scored.scores]
     tables = {}
     for name in shard.signals:
         signal = SIGNALS[name]

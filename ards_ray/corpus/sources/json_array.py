@@ -3,27 +3,23 @@
 import codecs
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from ards_ray.corpus.sources import source
-from ards_ray.corpus.sources.source import BinaryStream, MixtureFile, Records, Source, joined, named
+from ards_ray.corpus.sources.source import BinaryStream, JsonSource, Records, joined, named
 from ards_ray.corpus.text import BOM, BOM_INSIDE, DECODER, LONGEST_TOKEN
 from ards_ray.errors import CorpusError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-class JsonArray(Source):
+class JsonArray(JsonSource):
     """A JSON array; its mixture is one too, a record in each line."""
 
     form = "a JSON array"
-    kind = "JSON"
     mixture_name = "mixture.json"
 
     @classmethod
@@ -43,21 +39,15 @@ class JsonArray(Source):
                 raise window.error("something follows the end of the JSON array")
 
     @classmethod
-    def mixture(
-        cls, sources: Sequence[Source], selected: npt.NDArray[np.bool_], records: Iterable[pa.LargeStringArray]
-    ) -> Iterator[MixtureFile]:
-        yield MixtureFile(cls.mixture_name, partial(_write, records))
-
-
-def _write(records: Iterable[pa.LargeStringArray], stream: BinaryStream) -> int:
-    count = 0
-    for some in records:
-        if len(some):
-            stream.write(b",\n  " if count else b"[\n  ")
-            stream.write(joined(some, ",\n  "))
-            count += len(some)
-    stream.write(b"\n]\n" if count else b"[]\n")
-    return count
+    def write(cls, records: Iterable[pa.LargeStringArray], stream: BinaryStream) -> int:
+        count = 0
+        for some in records:
+            if len(some):
+                stream.write(b",\n  " if count else b"[\n  ")
+                stream.write(joined(some, ",\n  "))
+                count += len(some)
+        stream.write(b"\n]\n" if count else b"[]\n")
+        return count
 
 
 # The standard decoder on a moving window of text is as fast as an event parser in C, and unlike one it keeps integers

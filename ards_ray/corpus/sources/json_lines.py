@@ -1,25 +1,21 @@
 """Corpus files of JSON Lines: a record in each line."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from ards_ray.corpus.sources import source
-from ards_ray.corpus.sources.source import BinaryStream, MixtureFile, Records, Source, joined, named
+from ards_ray.corpus.sources.source import BinaryStream, JsonSource, Records, joined, named
 from ards_ray.corpus.text import BOM, BOM_INSIDE, DECODER
 from ards_ray.errors import CorpusError
 
 
-class JsonLines(Source):
+class JsonLines(JsonSource):
     """JSON Lines, empty lines left out; so is the mixture."""
 
     form = "JSON Lines"
-    kind = "JSON"
     mixture_name = "mixture.jsonl"
 
     @classmethod
@@ -42,20 +38,14 @@ class JsonLines(Source):
                 raise CorpusError(f"{url}: a single JSON object; expected an array, or one conversation in each line")
 
     @classmethod
-    def mixture(
-        cls, sources: Sequence[Source], selected: npt.NDArray[np.bool_], records: Iterable[pa.LargeStringArray]
-    ) -> Iterator[MixtureFile]:
-        yield MixtureFile(cls.mixture_name, partial(_write, records))
-
-
-def _write(records: Iterable[pa.LargeStringArray], stream: BinaryStream) -> int:
-    count = 0
-    for some in records:
-        if len(some):
-            stream.write(joined(some, "\n"))
-            stream.write(b"\n")
-            count += len(some)
-    return count
+    def write(cls, records: Iterable[pa.LargeStringArray], stream: BinaryStream) -> int:
+        count = 0
+        for some in records:
+            if len(some):
+                stream.write(joined(some, "\n"))
+                stream.write(b"\n")
+                count += len(some)
+        return count
 
 
 def _lines(stream: BinaryIO, url: str) -> Iterator[bytes]:

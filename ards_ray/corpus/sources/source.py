@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -103,6 +104,23 @@ class Source(ABC):
             OSError: a remote storage failed; worth another try.
         """
         return {}
+
+
+class JsonSource(Source):
+    """A form whose mixture is one file of the records' JSON texts."""
+
+    kind = "JSON"
+
+    @classmethod
+    def mixture(
+        cls, sources: Sequence[Source], selected: npt.NDArray[np.bool_], records: Iterable[pa.LargeStringArray]
+    ) -> Iterator[MixtureFile]:
+        yield MixtureFile(cls.mixture_name, partial(cls.write, records))
+
+    @classmethod
+    @abstractmethod
+    def write(cls, records: Iterable[pa.LargeStringArray], stream: BinaryStream) -> int:
+        """Write records and return how many there are."""
 
 
 @contextmanager

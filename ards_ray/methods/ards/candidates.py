@@ -4,21 +4,19 @@ The corrupted loss of a conversation costs as much as its clean loss, or more. W
 alone, so that candidates are drawn before the model is asked, and the same are drawn as if all losses were known.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ards_ray.arrays.kmeans import SMALLEST_CLUSTER
 from ards_ray.config import Settings
-from ards_ray.corpus.columns import read_by_row
+from ards_ray.corpus.columns import PLACE, read_by_row
 from ards_ray.corpus.formats import FORMATS
 from ards_ray.corpus.table import CONVERSATIONS, ConversationsDetails
 from ards_ray.corruption.attack import attack_on
-from ards_ray.methods.ards.clusters import CLUSTERS
+from ards_ray.methods.ards.clusters import CLUSTERS, cells, missing_groups
 from ards_ray.methods.ards.members import draw
 from ards_ray.methods.ards.names import WHOLE_CORPUS, subgroup_name
 from ards_ray.run.directory import Part, RunDirectory
@@ -28,7 +26,8 @@ from ards_ray.run.workers import Row
 from ards_ray.signals.compute import compute_rows
 from ards_ray.signals.corrupted import CORRUPTED
 from ards_ray.signals.failures import failed_rows
-from ards_ray.signals.read_vectors import GROUP
+from ards_ray.signals.read_vectors import parts_of_places
+from ards_ray.signals.vectors import VECTORS
 
 CORRUPTIBLE_FOLDER = "methods/ards/corruptible"
 CANDIDATES_FOLDER = "methods/ards/candidates"
@@ -60,21 +59,13 @@ CANDIDATES = Table(
 )
 
 
-def attack_settings(settings: Settings) -> Mapping[str, Any]:
-    """What of the settings decides which conversations can be corrupted."""
-    return {"attacks": asdict(settings.attacks), "seed": settings.seed}
-
-
 def write_corruptible(job: Job, stage: str) -> None:
     """Write which conversations can be corrupted, and how."""
     shards = CONVERSATIONS.parts(job.run)
-    starts = range(0, len(shards), GROUP)
-    done = {part.name for part in CORRUPTIBLE.parts(job.run)}
-    groups = {f"part-{number:05d}": shards[start : start + GROUP] for number, start in enumerate(starts)}
-    missing = [(name, group) for name, group in groups.items() if name not in done]
+    missing = missing_groups(job.run, CORRUPTIBLE, shards)
     with job.progress("corruptible", len(shards)) as progress:
-        progress.advance(len(shards) - sum(len(group) for _, group in missing))
-        for row in job.workers.map(_write_corruptible, missing, job.run.url, job.settings, stage):
+        progress.advance(len(shards) - sum(map(len, missing.values())))
+        for row in job.workers.map(_write_corruptible, list(missing.items()), job.run.url, job.settings, stage):
             progress.advance(row["parts"])
 
 
@@ -133,29 +124,24 @@ def _draw(job: Job) -> Iterator[tuple[str, np.ndarray]]:
     columns = read_by_row(run, CLUSTERS, ["format", "cluster"], size)
     formats, clusters = columns["format"], columns["cluster"]
     usable = read_by_row(run, CORRUPTIBLE, ["corruption"], size)["corruption"]
-    usable &= ~failed_rows(run, ("clean", "vectors"), size) & (formats >= 0)
+    formats[failed_rows(run, ("clean", "vectors"), size)] = -1
+    usable &= formats >= 0
     count = settings.subgroups.candidates
     assert count != "all"
     if not settings.subgroups.cluster:
         yield WHOLE_CORPUS, draw(np.flatnonzero(usable), WHOLE_CORPUS, count, settings.seed)
         return
-    for code, format in enumerate(FORMATS):
-        of_format = np.flatnonzero(formats == code)
-        of_cluster = clusters[of_format]
-        for cluster in range(int(of_cluster.max(initial=-1)) + 1):
-            rows = of_format[of_cluster == cluster]
-            if len(rows) >= SMALLEST_CLUSTER:
-                name = subgroup_name(format, cluster)
-                yield name, draw(rows[usable[rows]], name, count, settings.seed)
+    for format, cluster, rows in cells(formats, clusters):
+        name = subgroup_name(format, cluster)
+        yield name, draw(rows[usable[rows]], name, count, settings.seed)
 
 
 def _shards_of(run: RunDirectory, rows: np.ndarray) -> np.ndarray:
-    """The shard of each row, as an array of names."""
-    parts = CONVERSATIONS.parts(run)
-    owners = np.zeros(sum(part.rows for part in parts), np.int32)
-    for index, part in enumerate(parts):
-        owners[run.read_table(part.path, ["row"])["row"].to_numpy()] = index
-    return np.array([part.name for part in parts], dtype=object)[owners[rows]]
+    """The shard of each row, as an array of names; told by the rows' places, so that no shard is opened."""
+    parts = VECTORS.table.parts(run)
+    size = sum(part.rows for part in parts)
+    owners, _ = parts_of_places(parts, read_by_row(run, CLUSTERS, [PLACE], size)[PLACE][rows])
+    return np.array([part.name for part in parts], dtype=object)[owners]
 
 
 def candidate_losses(run: RunDirectory, size: int) -> dict[str, np.ndarray]:

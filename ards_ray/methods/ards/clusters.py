@@ -1,18 +1,19 @@
 """Clusters: centroids for each format from a sample, then the cluster of every conversation with a vector."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ards_ray.arrays.kmeans import SAMPLE_PER_CENTROID, assign, cluster_count, train_centroids
+from ards_ray.arrays.kmeans import SAMPLE_PER_CENTROID, SMALLEST_CLUSTER, assign, cluster_count, train_centroids
 from ards_ray.arrays.seeds import generator
 from ards_ray.arrays.vectors import unit
 from ards_ray.config import Settings
 from ards_ray.corpus.formats import FORMATS
-from ards_ray.run.directory import RunDirectory
+from ards_ray.run.directory import Part, RunDirectory
+from ards_ray.run.entry import Details
 from ards_ray.run.progress import StageProgress
 from ards_ray.run.stage import Job
 from ards_ray.run.table import NoDetails, Table
@@ -61,6 +62,22 @@ CENTER = Table(
     optional=True,
 )
 LOSSES = ("corrupted_loss", "corrupted_correct")
+
+
+def cells(formats: np.ndarray, clusters: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
+    """The clusters that are large enough for a subgroup: format, number and rows in their order, int64.
+
+    Args:
+        formats: int8 [conversations], indices into `FORMATS`; -1 for conversations that do not count.
+        clusters: int16 [conversations]; -1 for those without a cluster.
+    """
+    for code, format in enumerate(FORMATS):
+        of_format = np.flatnonzero(formats == code)
+        of_cluster = clusters[of_format]
+        for cluster in range(int(of_cluster.max(initial=-1)) + 1):
+            rows = of_format[of_cluster == cluster]
+            if len(rows) >= SMALLEST_CLUSTER:
+                yield format, cluster, rows
 
 
 def asks_corrupted(settings: Settings) -> bool:
@@ -203,9 +220,9 @@ def assign_all(
 
 
 def missing_groups(
-    run: RunDirectory, table: Table[NoDetails], parts: Sequence[VectorsPart]
-) -> dict[str, Sequence[VectorsPart]]:
-    """The groups of vectors parts that the parts of a table are still to be made of."""
+    run: RunDirectory, table: Table, parts: Sequence[Part[Details]]
+) -> dict[str, Sequence[Part[Details]]]:
+    """The groups of parts of shards that the parts of a table are still to be made of."""
     done = {part.name for part in table.parts(run)}
     return {name: group for name, group in grouped(parts).items() if name not in done}
 

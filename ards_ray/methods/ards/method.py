@@ -17,7 +17,6 @@ from ards_ray.methods.ards.candidates import (
     CANDIDATES_FOLDER,
     CORRUPTIBLE,
     CORRUPTIBLE_FOLDER,
-    attack_settings,
     corruptible_formats,
     write_candidates,
     write_corruptible,
@@ -106,7 +105,7 @@ class Ards(Method):
                 _SCORES,
             ]
         return [
-            Stage(CORRUPTIBLE_FOLDER, 1, [CONVERSATIONS.folder], attack_settings, write_corruptible),
+            Stage(CORRUPTIBLE_FOLDER, 1, [CONVERSATIONS.folder], CORRUPTED.depends, write_corruptible),
             Stage(CLUSTERS_FOLDER, 1, [*signals, CORRUPTIBLE_FOLDER], _of_clusters, _write_clusters),
             Stage(
                 CANDIDATES_FOLDER,

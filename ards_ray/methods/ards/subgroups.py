@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ards_ray.arrays.kmeans import SMALLEST_CLUSTER, cluster_count
+from ards_ray.arrays.kmeans import cluster_count
 from ards_ray.config import Settings
 from ards_ray.corpus.columns import PLACE, read_by_row
 from ards_ray.corpus.formats import FORMATS
 from ards_ray.errors import ArdsError
 from ards_ray.methods.ards.candidates import candidate_losses, corruptible_formats
-from ards_ray.methods.ards.clusters import CLUSTERS, draws_candidates, read_center, read_centroids, total
+from ards_ray.methods.ards.clusters import CLUSTERS, cells, draws_candidates, read_center, read_centroids, total
 from ards_ray.methods.ards.information import ReferenceSubgroups, mean_member, member_vectors
 from ards_ray.methods.ards.members import Candidates, difficulty_weights, subgroup_loss, worst_case
 from ards_ray.methods.ards.names import WHOLE_CORPUS, subgroup_name
@@ -144,14 +144,9 @@ def choose_members(run: RunDirectory, settings: Settings) -> list[Subgroup]:
 
     found: list[Subgroup | None] = []
     if settings.subgroups.cluster:
-        for code, format in enumerate(FORMATS):
-            of_format = np.flatnonzero(formats == code)
-            of_cluster = clusters[of_format]
-            for cluster in range(int(of_cluster.max(initial=-1)) + 1):
-                rows = of_format[of_cluster == cluster]
-                if len(rows) >= SMALLEST_CLUSTER:
-                    name = subgroup_name(format, cluster)
-                    found.append(subgroup(name, format, cluster, rows, settings.subgroups.members))
+        for format, cluster, rows in cells(formats, clusters):
+            name = subgroup_name(format, cluster)
+            found.append(subgroup(name, format, cluster, rows, settings.subgroups.members))
     else:
         scored = total(parts)
         corruptible = attacked or {name: 0 for name in scored if name != "text"}
